@@ -20,6 +20,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
   ],
   targets: [
-
+    .target(name: "Wire", swiftSettings: settings),
   ]
 )
