@@ -20,6 +20,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
   ],
   targets: [
+    .target(name: "CLinux", linkerSettings: [.linkedLibrary("xdp"), .linkedLibrary("bpf")]),
     .target(name: "Wire", swiftSettings: settings),
+    .plugin(name: "EmbedBPF", capability: .buildTool()),
   ]
 )
