@@ -22,6 +22,10 @@ let package = Package(
   targets: [
     .target(name: "CLinux", linkerSettings: [.linkedLibrary("xdp"), .linkedLibrary("bpf")]),
     .target(name: "Wire", swiftSettings: settings),
+    .target(
+      name: "PacketIO",
+      dependencies: ["CLinux", "Wire", .product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings, plugins: ["EmbedBPF"]),
     .plugin(name: "EmbedBPF", capability: .buildTool()),
   ]
 )

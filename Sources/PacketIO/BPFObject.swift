@@ -1,0 +1,155 @@
+import CLinux
+import SystemPackage
+import Wire
+
+/// The XDP program and its maps, loaded into the kernel but attached to nothing. `XDPProgram` attaches it.
+@safe
+struct BPFObject: ~Copyable {
+  private let object: OpaquePointer
+
+  /// Loads the program for one NIC. libbpf raises RLIMIT_MEMLOCK itself where the kernel counts BPF memory against it
+  /// (before 5.11).
+  /// - Parameters:
+  ///   - queues: the NIC's number of RX queues, which is the size of the socket map.
+  ///   - superFrames: whether the sockets take frames of several buffers (`XSKSettings.superFrameMTU`).
+  /// - Throws: `SystemError` with libbpf's and the verifier's reason in its text.
+  static func load(role: NICRole, queues: Int, superFrames: Bool = false) throws(SystemError) -> BPFObject {
+    LibbpfLog.start()
+    let loaded = try BPFObject()
+    try loaded.configure(role: role, queues: queues, superFrames: superFrames)
+    if unsafe bpf_object__load(loaded.object) < 0 { throw LibbpfLog.error("loading the XDP program") }
+    if case .underlay(_, let addresses) = role { try loaded.setAddresses(addresses) }
+    return loaded
+  }
+
+  deinit { unsafe bpf_object__close(object) }
+
+  private var program: OpaquePointer { unsafe bpf_object__find_program_by_name(object, "vxgw") }
+  /// File descriptor of the loaded program. It belongs to the object, like the maps'.
+  var descriptor: Int32 { unsafe bpf_program__fd(program) }
+  private var sockets: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "xsks") }
+  private var addresses: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "addresses") }
+  private var counters: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "counts") }
+
+  /// Parses the embedded ELF object; libbpf keeps no pointer to the bytes.
+  private init() throws(SystemError) {
+    let bytes = xdpObjectDigits.withUTF8Buffer { digits in
+      stride(from: 0, to: digits.count, by: 2).map { unsafe Self.nibble(digits[$0]) << 4 | Self.nibble(digits[$0 + 1]) }
+    }
+    var options = unsafe bpf_object_open_opts()
+    unsafe options.sz = MemoryLayout<bpf_object_open_opts>.size
+    let object = unsafe "vxgw".withCString { name in
+      unsafe options.object_name = name
+      return unsafe bpf_object__open_mem(bytes, bytes.count, &options)
+    }
+    guard let object = unsafe object else { throw LibbpfLog.error("reading the embedded XDP program") }
+    unsafe self.object = object
+  }
+
+  private static func nibble(_ digit: UInt8) -> UInt8 {
+    digit <= UInt8(ascii: "9") ? digit - UInt8(ascii: "0") : digit - UInt8(ascii: "a") + 10
+  }
+
+  /// Sets what the kernel fixes when it loads the object: map sizes, constants, program flags.
+  private func configure(role: NICRole, queues: Int, superFrames: Bool) throws(SystemError) {
+    let multiBuffer = libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_get_buff_len, nil) == 1
+    var settings = vxgw_settings()
+    settings.multi_buffer = multiBuffer ? 1 : 0
+    settings.super_frames = superFrames ? 1 : 0
+    switch role {
+    case .underlay(let port, _):
+      settings.role = VXGW_UNDERLAY.rawValue
+      settings.port = port.bigEndian
+    case .lan(let mac):
+      settings.role = VXGW_LAN.rawValue
+      let octet = { (shift: UInt64) in UInt8(truncatingIfNeeded: mac.value >> shift) }
+      settings.mac = (octet(40), octet(32), octet(24), octet(16), octet(8), octet(0))
+    }
+    try systemCall("setting the XDP program's constants") {
+      unsafe bpf_map__set_initial_value(
+        bpf_object__find_map_by_name(object, ".rodata"), &settings, MemoryLayout<vxgw_settings>.size)
+    }
+    try systemCall("sizing the XDP program's socket map for \(queues) queues") {
+      unsafe bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "xsks"), UInt32(queues))
+    }
+    if multiBuffer {
+      try systemCall("setting the XDP program's flags") {
+        unsafe bpf_program__set_flags(program, UInt32(BPF_F_XDP_HAS_FRAGS))
+      }
+    }
+  }
+}
+
+extension BPFObject {
+  /// See `XDPProgram.setSocket`.
+  func setSocket(_ descriptor: Int32, queue: Int) throws(SystemError) {
+    var key = UInt32(queue)
+    var value = descriptor
+    try systemCall("entering the socket of queue \(queue) into the XDP program") {
+      unsafe bpf_map_update_elem(sockets, &key, &value, UInt64(BPF_ANY))
+    }
+  }
+
+  /// See `XDPProgram.counts`.
+  func counts() throws(SystemError) -> [(reason: XDPVerdict, packets: UInt64)] {
+    // The kernel copies one slot for every CPU that could ever be there (bpf_percpu_array_copy).
+    var slots = [UInt64](repeating: 0, count: Int(try systemCall("counting CPUs") { libbpf_num_possible_cpus() }))
+    var counts: [(reason: XDPVerdict, packets: UInt64)] = []
+    for reason in XDPVerdict.allCases {
+      var key = UInt32(reason.rawValue)
+      try systemCall("reading the XDP program's counters") { unsafe bpf_map_lookup_elem(counters, &key, &slots) }
+      counts.append((reason, slots.reduce(0, &+)))
+    }
+    return counts
+  }
+
+  /// See `XDPProgram.setAddresses`. New ones go in before old ones go out, so an address that stays is never away.
+  func setAddresses(_ local: [IPAddress]) throws(SystemError) {
+    let map = addresses
+    let old = try Self.keys(of: map)
+    var present: UInt8 = 1
+    for address in local {
+      var key = vxgw_address(address)
+      try systemCall("adding a local address to the XDP program") {
+        unsafe bpf_map_update_elem(map, &key, &present, UInt64(BPF_ANY))
+      }
+    }
+    for address in old where !local.contains(address) {
+      var key = vxgw_address(address)
+      try systemCall("removing a local address from the XDP program") { unsafe bpf_map_delete_elem(map, &key) }
+    }
+  }
+
+  private static func keys(of map: Int32) throws(SystemError) -> [IPAddress] {
+    var keys: [IPAddress] = []
+    var next = vxgw_address()
+    var result = unsafe bpf_map_get_next_key(map, nil, &next)
+    while result == 0 {
+      keys.append(IPAddress(next))
+      var key = next
+      result = unsafe bpf_map_get_next_key(map, &key, &next)
+    }
+    let errno = Errno(rawValue: vxgw_errno())
+    guard errno == .noSuchFileOrDirectory else { throw SystemError("reading the XDP program's local addresses", errno: errno) }
+    return keys
+  }
+}
+
+extension vxgw_address {
+  init(_ address: IPAddress) {
+    self.init(
+      words: (
+        UInt32(truncatingIfNeeded: address.high >> 32).bigEndian, UInt32(truncatingIfNeeded: address.high).bigEndian,
+        UInt32(truncatingIfNeeded: address.low >> 32).bigEndian, UInt32(truncatingIfNeeded: address.low).bigEndian
+      ))
+  }
+}
+
+extension IPAddress {
+  init(_ address: vxgw_address) {
+    let words = address.words
+    self.init(
+      high: UInt64(UInt32(bigEndian: words.0)) << 32 | UInt64(UInt32(bigEndian: words.1)),
+      low: UInt64(UInt32(bigEndian: words.2)) << 32 | UInt64(UInt32(bigEndian: words.3)))
+  }
+}

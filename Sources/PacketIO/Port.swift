@@ -1,0 +1,110 @@
+/// What a port counts. Frames are counted as the data path sees them: a super-frame counts as its segments.
+public enum PortCounter: Int, CaseIterable, Sendable {
+  case rxFrames, rxBytes, txFrames, txBytes
+  /// Frames received (and counted so) but not handed on, because the port itself had to drop them.
+  case rxDropped
+  /// Frames that the port was given to transmit and dropped: ring or socket buffer full, or refused by the kernel.
+  case txDropped
+  /// Super-frames (GSO) received and cut into segments.
+  case superFrames
+  /// System calls made to receive and to transmit.
+  case rxCalls, txCalls
+}
+
+/// One worker's end of a network interface. Everything here is called once per batch; what happens per packet is
+/// concrete code inside the cases.
+public enum Port: ~Copyable, Sendable {
+  /// AF_XDP sockets on one or more queues of a NIC.
+  case xsk(XSKPort)
+  /// AF_PACKET socket on a NIC.
+  case raw(RawPort)
+  /// One queue of a TAP device.
+  case tap(TAPPort)
+  /// Frames in memory, for tests.
+  case memory(MemoryPort)
+  /// Frames in memory that arrive again and again, for benchmarks.
+  case replay(ReplayPort)
+}
+
+extension Port {
+  /// Appends what has arrived to `batch`, at most until it is full. The frames' chunks come from `umem`.
+  public mutating func receive(into batch: inout Batch, umem: inout UMEM) {
+    switch consume self {
+    case .xsk(var port): port.receive(into: &batch, umem: &umem); self = .xsk(port)
+    case .raw(var port): port.receive(into: &batch, umem: &umem); self = .raw(port)
+    case .tap(var port): port.receive(into: &batch, umem: &umem); self = .tap(port)
+    case .memory(var port): port.receive(into: &batch, umem: &umem); self = .memory(port)
+    case .replay(var port): port.receive(into: &batch, umem: &umem); self = .replay(port)
+    }
+  }
+
+  /// Sends every frame of `batch` and leaves it empty. A frame that can't be sent is dropped, counted (`txDropped`), and
+  /// its chunk goes back to `umem`; so do the chunks of those that were sent, now or later by `replenish`.
+  public mutating func transmit(_ batch: inout Batch, umem: inout UMEM) {
+    switch consume self {
+    case .xsk(var port): port.transmit(&batch, umem: &umem); self = .xsk(port)
+    case .raw(var port): port.transmit(&batch, umem: &umem); self = .raw(port)
+    case .tap(var port): port.transmit(&batch, umem: &umem); self = .tap(port)
+    case .memory(var port): port.transmit(&batch, umem: &umem); self = .memory(port)
+    case .replay(var port): port.transmit(&batch, umem: &umem); self = .replay(port)
+    }
+  }
+}
+
+extension Port {
+  /// Takes back chunks that the kernel has finished sending and gives it free ones to receive into.
+  public mutating func replenish(umem: inout UMEM) {
+    switch consume self {
+    case .xsk(var port): port.replenish(umem: &umem); self = .xsk(port)
+    case .raw(let port): self = .raw(port)
+    case .tap(let port): self = .tap(port)
+    case .memory(let port): self = .memory(port)
+    case .replay(let port): self = .replay(port)
+    }
+  }
+
+  /// Chunks of the worker's UMEM that the kernel holds for this port, in fill, RX, TX and completion rings, or that a
+  /// raw port keeps to receive into.
+  public var heldChunks: Int {
+    switch self {
+    case .xsk(let port): port.heldChunks
+    case .raw(let port): port.heldChunks
+    case .tap: 0
+    case .memory: 0
+    case .replay: 0
+    }
+  }
+
+  /// Whether frames are on their way out that the kernel may need to be reminded of: call `replenish` again soon.
+  public var isSending: Bool {
+    switch self {
+    case .xsk(let port): port.isSending
+    case .raw: false
+    case .tap: false
+    case .memory: false
+    case .replay: false
+    }
+  }
+
+  /// What to wait on for the next frame to receive: file descriptors that poll readable.
+  public var descriptors: [Int32] {
+    switch self {
+    case .xsk(let port): port.descriptors
+    case .raw(let port): port.descriptors
+    case .tap(let port): port.descriptors
+    case .memory: []
+    case .replay: []
+    }
+  }
+
+  /// See `PortCounter`.
+  public var counters: Counters {
+    switch self {
+    case .xsk(let port): port.counters
+    case .raw(let port): port.counters
+    case .tap(let port): port.counters
+    case .memory(let port): port.counters
+    case .replay(let port): port.counters
+    }
+  }
+}

@@ -1,0 +1,42 @@
+/// An AF_PACKET socket on one NIC: works with every driver and kernel, at the price of a copy and of a system call per
+/// batch. The kernel sees all frames as well (see `PortReservation`).
+///
+/// All checksums of received frames are complete, super-frames are cut, and VLAN tags that the NIC took out are back.
+public struct RawPort: ~Copyable, Sendable {
+  private let socket: OwnedDescriptor
+  private var receiver: RawReceiver
+  private var transmitter: RawTransmitter
+  public let counters = Counters(count: PortCounter.allCases.count)
+
+  /// - Parameters:
+  ///   - interfaceName: for error messages.
+  ///   - batch: frames per system call.
+  ///   - fanoutGroup: when several ports share the NIC, the same number for all; a flow's frames then arrive at one of
+  ///     them. A number means something else in every network namespace.
+  /// - Throws: `SystemError`: EPERM without CAP_NET_RAW and CAP_NET_ADMIN, ENODEV without the interface.
+  public init(interfaceIndex: UInt32, interfaceName: String, role: NICRole, batch: Int, fanoutGroup: UInt16?) throws(SystemError) {
+    precondition(batch > 0)
+    socket = try PacketSocket.open(
+      interfaceIndex: interfaceIndex, interfaceName: interfaceName, role: role, fanoutGroup: fanoutGroup)
+    receiver = RawReceiver(capacity: batch)
+    transmitter = RawTransmitter(capacity: batch)
+  }
+
+  public mutating func receive(into batch: inout Batch, umem: inout UMEM) {
+    receiver.receive(into: &batch, umem: &umem, socket: socket, counters: counters)
+  }
+
+  public mutating func transmit(_ batch: inout Batch, umem: inout UMEM) {
+    transmitter.transmit(&batch, umem: &umem, socket: socket, counters: counters)
+  }
+
+  /// Chunks that are ready to receive into, or hold frames that did not fit the last batch.
+  public var heldChunks: Int { receiver.heldChunks }
+
+  public var descriptors: [Int32] { [socket.number] }
+
+  /// Frames that found the buffer of the port's socket full since somebody last asked: the kernel then starts anew.
+  ///
+  /// - Parameter descriptor: the port's.
+  public static func takeKernelDrops(descriptor: Int32) throws(SystemError) -> UInt64 { try PacketSocket.takeDrops(descriptor) }
+}
