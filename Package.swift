@@ -13,6 +13,8 @@ let settings: [SwiftSetting] = [
 let package = Package(
   name: "vxgw",
   products: [
+    // For Benchmarks/, which is a package of its own.
+    .library(name: "Datapath", targets: ["Datapath", "PacketIO", "Wire"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -26,6 +28,7 @@ let package = Package(
       name: "PacketIO",
       dependencies: ["CLinux", "Wire", .product(name: "SystemPackage", package: "swift-system")],
       swiftSettings: settings, plugins: ["EmbedBPF"]),
+    .target(name: "Datapath", dependencies: ["PacketIO", "Wire"], swiftSettings: settings),
     .plugin(name: "EmbedBPF", capability: .buildTool()),
   ]
 )
