@@ -30,5 +30,13 @@ let package = Package(
       swiftSettings: settings, plugins: ["EmbedBPF"]),
     .target(name: "Datapath", dependencies: ["PacketIO", "Wire"], swiftSettings: settings),
     .plugin(name: "EmbedBPF", capability: .buildTool()),
+
+    .target(
+      name: "TestSupport", dependencies: ["CLinux", "Wire", "PacketIO", "Datapath"], path: "Tests/TestSupport",
+      swiftSettings: settings),
+    .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "PacketIOTests", dependencies: ["CLinux", "PacketIO", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "DatapathTests", dependencies: ["Datapath", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "BPFTests", dependencies: ["CLinux", "PacketIO", "TestSupport"], swiftSettings: settings),
   ]
 )

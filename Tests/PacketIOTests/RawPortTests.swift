@@ -1,0 +1,134 @@
+import CLinux
+import PacketIO
+import SystemPackage
+import TestSupport
+import Testing
+import Wire
+
+@Suite struct RawPortTests {
+  /// A datagram of its own flow and content, to somebody whom the kernel does not know.
+  private func datagram(_ flow: Int, payload: Int = 100) -> [UInt8] {
+    packet(
+      EthernetHeader(to: .there), IPv4Header(), UDPHeader(to: 9, from: UInt16(1024 + flow)), Payload(count: payload))
+  }
+
+  @Test func makesOneCallPerBatch() throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    try namespace.run {
+      var harness = try PortHarness()
+      var sender = try rawPort("there")
+      var receiver = try rawPort("here")
+      let frames = (0..<100).map { datagram($0) }
+      try harness.send(frames, through: &sender)
+      #expect(sender.count(.txCalls) == 2)
+      let first = harness.receiveOnce(from: &receiver)
+      let second = harness.receiveOnce(from: &receiver)
+      #expect(first + second == frames)
+      #expect(first.count == 64)
+      #expect(receiver.count(.rxCalls) == 2)
+      let third = harness.receiveOnce(from: &receiver)
+      #expect(third.isEmpty)
+      #expect(receiver.descriptors.count == 1)
+    }
+  }
+
+  @Test func dropsWhatTheKernelRefuses() throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    try namespace.run {
+      var harness = try PortHarness(chunks: 256)
+      var sender = try rawPort("there")
+      var receiver = try rawPort("here")
+      let good = (0..<3).map { datagram($0) }
+      try harness.send([good[0], datagram(9, payload: 1600), good[1], [1, 2, 3], good[2]], through: &sender)
+      let received = harness.receive(from: &receiver)
+      #expect(received == good)
+      #expect(sender.count(.txFrames) == 3)
+      #expect(sender.count(.txDropped) == 2)
+      try namespace.ip("link", "set", "there", "down")
+      try harness.send(good, through: &sender)
+      #expect(sender.count(.txFrames) == 3)
+      #expect(sender.count(.txDropped) == 5)
+      try namespace.ip("link", "set", "there", "up")
+      // The kernel tells itself of a carrier once a second.
+      for _ in 0..<300 where try !namespace.ip("link", "show", "there").contains("state UP") { usleep(10_000) }
+      // The socket reports the outage once more, to whoever calls first.
+      let nothing = harness.receiveOnce(from: &sender)
+      #expect(nothing.isEmpty)
+      try harness.send(good, through: &sender)
+      let again = harness.receive(from: &receiver)
+      #expect(again == good)
+      #expect(receiver.count(.rxDropped) == 0)
+      let outside = harness.umem.chunkCount - harness.umem.freeCount
+      let held = receiver.heldChunks + sender.heldChunks
+      #expect(outside == held)
+    }
+  }
+
+  @Test func waitsWhileThePoolIsEmpty() throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    try namespace.run {
+      var harness = try PortHarness()
+      var poor = try PortHarness(chunks: 5)
+      var sender = try rawPort("there")
+      var receiver = try rawPort("here")
+      let frames = (0..<20).map { datagram($0) }
+      try harness.send(frames, through: &sender)
+      let taken = (0..<4).map { _ in poor.umem.allocate() }
+      let one = poor.receiveOnce(from: &receiver)
+      #expect(one == [frames[0]])
+      for case let frame? in taken { poor.umem.release(frame) }
+      let rest = poor.receive(19, from: &receiver)
+      #expect(rest == Array(frames.dropFirst()))
+      let isWhole = poor.isWhole(with: receiver)
+      #expect(isWhole)
+    }
+  }
+
+  @Test func sharesFlowsAmongAGroup() throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    try namespace.run {
+      var harness = try PortHarness()
+      var sender = try rawPort("there")
+      var first = try rawPort("here", group: 7)
+      var second = try rawPort("here", group: 7)
+      let frames = (0..<200).map { datagram($0 % 50, payload: 100 + $0) }
+      try harness.send(frames, through: &sender)
+      let shares = [harness.receive(from: &first), harness.receive(from: &second)]
+      #expect(Set(shares[0] + shares[1]) == Set(frames))
+      #expect(shares[0].count + shares[1].count == frames.count)
+      let flows = shares.map { Set($0.map { Array($0[34..<36]) }) }
+      #expect(!flows[0].isEmpty && !flows[1].isEmpty)
+      #expect(flows[0].isDisjoint(with: flows[1]))
+    }
+  }
+
+  @Test func tellsWhatTheKernelDropped() throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    try namespace.run {
+      var harness = try PortHarness()
+      var sender = try rawPort("there")
+      var receiver = try rawPort("here")
+      // More than the socket's buffer holds.
+      let sent = 60_000
+      try harness.send(datagram(1, payload: 1400), times: sent, through: &sender)
+      let received = harness.discard(from: &receiver)
+      let descriptor = receiver.descriptors[0]
+      let drops = try RawPort.takeKernelDrops(descriptor: descriptor)
+      #expect(drops > 0)
+      #expect(received + Int(drops) == sent)
+      #expect(try RawPort.takeKernelDrops(descriptor: descriptor) == 0)
+    }
+  }
+
+  @Test func saysWhatFailed() throws {
+    let error = #expect(throws: SystemError.self) {
+      _ = try RawPort(interfaceIndex: 1 << 30, interfaceName: "eth9", role: .lan(mac: .here), batch: 1, fanoutGroup: nil)
+    }
+    #expect(error?.description == "eth9: binding a packet socket: No such device (ENODEV)")
+  }
+}

@@ -1,0 +1,18 @@
+/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers every time.
+public struct Seeded: RandomNumberGenerator, Sendable {
+  public var state: UInt64
+  public init(_ seed: UInt64) { state = seed }
+
+  public mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+
+  public mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
+
+  /// A number from 0 to `bound` - 1. Biased by less than one in 2³², and much faster than `Int.random` without optimiser.
+  public mutating func below(_ bound: Int) -> Int { Int(truncatingIfNeeded: ((next() >> 32) &* UInt64(bound)) >> 32) }
+}
