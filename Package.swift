@@ -29,6 +29,14 @@ let package = Package(
       dependencies: ["CLinux", "Wire", .product(name: "SystemPackage", package: "swift-system")],
       swiftSettings: settings, plugins: ["EmbedBPF"]),
     .target(name: "Datapath", dependencies: ["PacketIO", "Wire"], swiftSettings: settings),
+    .target(
+      name: "Control",
+      dependencies: [
+        "CLinux", "Wire", "PacketIO", "Datapath",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
     .plugin(name: "EmbedBPF", capability: .buildTool()),
 
     .target(
@@ -37,6 +45,10 @@ let package = Package(
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "PacketIOTests", dependencies: ["CLinux", "PacketIO", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "DatapathTests", dependencies: ["Datapath", "TestSupport"], swiftSettings: settings),
+    .testTarget(
+      name: "ControlTests",
+      dependencies: ["CLinux", "Control", "TestSupport", "vxgw", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: settings),
     .testTarget(name: "BPFTests", dependencies: ["CLinux", "PacketIO", "TestSupport"], swiftSettings: settings),
   ]
 )
