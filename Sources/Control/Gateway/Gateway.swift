@@ -1,0 +1,68 @@
+import CLinux
+import Datapath
+import Logging
+import PacketIO
+import Synchronization
+import Wire
+
+/// The gateway as a whole: looks, builds, runs until it is told to stop, undoes. The control plane is one thread, this
+/// one; workers never wait for it.
+public enum Gateway {
+  /// Runs until SIGTERM or SIGINT.
+  ///
+  /// - Throws: `GatewayError` or `SystemError` when it can't start.
+  public static func run(_ configuration: Configuration, log: Logger) throws {
+    // Before there is a second thread, so that no thread but this one gets them.
+    let signals = try SignalDescriptor([SIGTERM, SIGINT])
+    let netlink = try NetlinkSocket()
+    let plan = try Plan(configuration, netlink)
+    for warning in plan.warnings { log.warning("\(warning)") }
+
+    let forwarding = try Forwarding(maximumEntries: configuration.maxFDB)
+    let remotes = try configuration.remotes.map { remote in
+      guard let (vtep, _) = forwarding.vteps.add(remote) else {
+        throw GatewayError("--remote \(remote): the VTEP table is full; it takes \(VTEPTable.limit) VTEPs")
+      }
+      forwarding.vteps.list(vtep)
+      return vtep
+    }
+    let discovered = try Doorbell()
+    let assembly = try Assembly.build(plan, forwarding, remotes, discovered: discovered, log: log)
+    var plane = try ControlPlane(assembly, forwarding, discovered, netlink, log)
+    try plane.run(until: signals)
+  }
+
+  /// What `run` would do, in words. Looks at the kernel and changes nothing.
+  public static func check(_ configuration: Configuration) throws -> String {
+    let netlink = try NetlinkSocket()
+    let plan = try Plan(configuration, netlink)
+    return plan.summary
+  }
+}
+
+/// SIGTERM and SIGINT as a descriptor to wait on (signalfd(2)).
+struct SignalDescriptor: ~Copyable {
+  let descriptor: Int32
+
+  init(_ numbers: [Int32]) throws(SystemError) {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    for number in numbers { unsafe sigaddset(&set, number) }
+    unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+    let set_ = set
+    descriptor = try systemCall("signalfd") {
+      var set = set_
+      return unsafe signalfd(-1, &set, Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK))
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  /// The signal that came, or nil.
+  func next() -> Int32? {
+    var information = signalfd_siginfo()
+    let size = MemoryLayout<signalfd_siginfo>.size
+    guard unsafe read(descriptor, &information, size) == size else { return nil }
+    return Int32(information.ssi_signo)
+  }
+}

@@ -1,0 +1,94 @@
+import Datapath
+import PacketIO
+import Wire
+
+/// A NIC that vxgw works on, as the kernel describes it.
+struct NIC: Sendable {
+  var link: Link
+  var role: NICRole
+  /// "vmxnet3"; nil when it does not say.
+  var driver: String?
+  /// RX queues: all of them deliver packets, so all of them get a socket.
+  var queues: Int
+
+  var name: String { link.name }
+  var isUnderlay: Bool {
+    if case .underlay = role { true } else { false }
+  }
+}
+
+/// How a NIC's packets come and go.
+enum NICMode: String, Sendable {
+  case native, generic, raw
+
+  var isXDP: Bool { self != .raw }
+  var xdp: XDPMode { self == .native ? .native : .generic }
+}
+
+/// A NIC that could not be opened in a mode, and whether another mode may do.
+struct NICFailure: Error {
+  var nic: Int
+  var message: String
+  /// Somebody else has the NIC, or we lack the privilege: another mode would hide it.
+  var isFinal: Bool
+  /// It was the socket that failed, not the program: without zero-copy it may do.
+  var isBinding = false
+}
+
+/// What vxgw has changed on a NIC and undoes when this goes: program, promiscuous mode, offloads.
+struct NICAttachment: ~Copyable {
+  let mode: NICMode
+  private(set) var program: XDPProgram?
+  private let promiscuity: Promiscuity?
+  private var offloads: Offloads
+
+  /// - Parameters:
+  ///   - index: of the NIC, for the failure.
+  ///   - superFrames: whether the sockets take super-frames.
+  init(_ nic: NIC, index: Int, mode: NICMode, superFrames: Bool) throws(NICFailure) {
+    do {
+      // AF_XDP never sees a tag that was taken out; AF_PACKET is told, and the raw port puts it back.
+      let unwanted =
+        Offloads.merging + (mode.isXDP ? Offloads.vlanStripping : []) + (mode == .generic ? Offloads.kernelMerging : [])
+      let offloads = try Offloads(switchingOff: unwanted, on: nic.link)
+      let promiscuity = nic.isUnderlay ? nil : try Promiscuity(nic.link)
+      let program =
+        mode.isXDP
+        ? try XDPProgram(
+          interfaceIndex: nic.link.index, interfaceName: nic.name, role: nic.role, queues: nic.queues, mode: mode.xdp,
+          superFrames: superFrames) : nil
+      self.mode = mode
+      self.offloads = offloads
+      self.promiscuity = promiscuity
+      self.program = program
+    } catch {
+      throw Self.failure(nic, index, error)
+    }
+  }
+
+  /// Offloads that should be off and that the driver keeps on.
+  var offloadsStillOn: [String] { offloads.stillOn }
+
+  /// Undoes what would outlive the process. The rest goes with it, but for the program, which goes first: drivers refuse
+  /// LRO while there is one.
+  mutating func restore() throws(SystemError) {
+    program = nil
+    try offloads.restore()
+  }
+
+  private static func failure(_ nic: NIC, _ index: Int, _ error: SystemError) -> NICFailure {
+    switch error.errno {
+    case .resourceBusy:
+      var holder = "another program"
+      if let program = XDPProgram.current(on: nic.link.index) { holder += " (\(program.name), id \(program.id), \(program.mode))" }
+      return NICFailure(
+        nic: index, message: "\(nic.name): \(error): \(holder) is attached. Stop its owner (see `bpftool net`), or use --io raw.",
+        isFinal: true)
+    case .notPermitted, .permissionDenied:
+      return NICFailure(
+        nic: index, message: "\(nic.name): \(error). Run vxgw as root, or give it CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF.", isFinal: true)
+    default:
+      return NICFailure(nic: index, message: "\(nic.name): \(error)", isFinal: false)
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import Datapath
+import PacketIO
+
+extension Reporter {
+  /// Every frame's fate. A worker's sums hold exactly, because its counters are read between two rounds.
+  func stats() -> Report.Stats {
+    let snapshots = assembly.snapshots()
+    var workers: [Report.Stats.Worker] = []
+    var drops: [(reason: String, count: UInt64, sentence: String)] = DropReason.allCases.map { ($0.name, 0, $0.sentence) }
+    drops.append(("RX_DROPPED", 0, "a port could not take the frame in: cut short, too long, or no free frame in packet memory"))
+    drops.append(("TX_DROPPED", 0, "a port could not send: its ring or socket buffer was full, or its link was down"))
+    var frames = Report.Stats.Frames(total: 0, pool: 0, held: 0, waiting: 0, balanced: true)
+    var replicated: UInt64 = 0
+    for (number, snapshot) in snapshots.enumerated() {
+      var dropped = [UInt64](repeating: 0, count: drops.count)
+      for reason in DropReason.allCases { dropped[reason.rawValue] = snapshot[reason] }
+      dropped[drops.count - 2] = snapshot.sum(.rxDropped)
+      dropped[drops.count - 1] = snapshot.sum(.txDropped)
+      for index in drops.indices { drops[index].count += dropped[index] }
+      workers.append(
+        .init(
+          worker: number, cpu: assembly.cpu(ofWorker: number), in: snapshot.sum(.rxFrames), out: snapshot.sum(.txFrames),
+          drops: dropped.reduce(0, +), rounds: snapshot[.rounds], empty: snapshot[.emptyRounds], sleeps: snapshot[.sleeps]))
+      replicated += snapshot[.replicated]
+      frames.total += assembly.chunksPerWorker
+      frames.pool += Int(snapshot[.poolChunks])
+      frames.held += Int(snapshot[.heldChunks])
+      frames.waiting += Int(snapshot[.waitingEntered] - snapshot[.waitingLeft])
+    }
+    frames.balanced = frames.total == frames.pool + frames.held + frames.waiting
+    let waiting = UInt64(frames.waiting)
+    let received = workers.reduce(0) { $0 + $1.in }
+    let sent = workers.reduce(0) { $0 + $1.out }
+    return .init(
+      in: received, out: sent, replicated: replicated, waiting: waiting,
+      drops: drops.filter { $0.count > 0 }.map { .init(reason: $0.reason, count: $0.count, sentence: $0.sentence) },
+      balanced: received + replicated == sent + workers.reduce(0) { $0 + $1.drops } + waiting, frames: frames, workers: workers)
+  }
+
+  /// For the last line of the log.
+  var totals: String {
+    let stats = stats()
+    let drops = stats.drops.map { "\($0.reason) \($0.count)" }.joined(separator: ", ")
+    return "in \(stats.in), out \(stats.out), copies \(stats.replicated), drops \(stats.drops.reduce(0) { $0 + $1.count })"
+      + (drops.isEmpty ? "" : " (\(drops))") + (stats.balanced ? "" : "; frames are missing, please report this")
+  }
+
+  /// What each port got, for the ready line.
+  var readyLine: String {
+    let ports = plan.ports.enumerated().map { port, kind in
+      switch kind {
+      case .tap(let name): return "\(name) (TAP, \(plan.workers) queue\(plan.workers == 1 ? "" : "s"))"
+      case .nic(let index):
+        let nic = plan.nics[index]
+        let mode = assembly.mode(ofNIC: index)
+        var words = [nic.driver ?? "unknown driver", mode == .raw ? "raw sockets" : "\(mode.rawValue) XDP"]
+        if mode.isXDP { words.append(assembly.isZeroCopy ? "zero-copy" : "copy") }
+        words.append("\(nic.queues) queue\(nic.queues == 1 ? "" : "s")")
+        return "\(nic.name) (\(words.joined(separator: ", ")))"
+      }
+    }
+    let vnis = plan.segments.map { "\($0.vni)" }.joined(separator: ", ")
+    return "VTEP \(plan.local) port \(plan.configuration.destinationPort), VNI \(vnis), \(ports.joined(separator: ", ")), "
+      + "\(plan.workers) worker\(plan.workers == 1 ? "" : "s")"
+  }
+}
+
+extension Snapshot {
+  /// Over all ports.
+  func sum(_ counter: PortCounter) -> UInt64 { (0..<ports).reduce(0) { $0 + self[counter, $1] } }
+}
