@@ -13,6 +13,7 @@ let settings: [SwiftSetting] = [
 let package = Package(
   name: "vxgw",
   products: [
+    .executable(name: "vxgw", targets: ["vxgw"]),
     // For Benchmarks/, which is a package of its own.
     .library(name: "Datapath", targets: ["Datapath", "PacketIO", "Wire"]),
   ],
@@ -36,6 +37,10 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "vxgw",
+      dependencies: ["Control", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: settings),
     .plugin(name: "EmbedBPF", capability: .buildTool()),
 

@@ -1,0 +1,44 @@
+import ArgumentParser
+import Control
+
+/// `vxgw run`, and `vxgw` alone.
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Runs a gateway until SIGTERM or SIGINT (the default command).",
+    usage: "vxgw [run] --iface IF --vni N [--lan IF | --tap NAME] [--remote ADDR[,ADDR]] [OPTIONS]",
+    discussion: """
+      Examples:
+
+        vxgw --iface ens192 --vni 1
+          A drop-in for "ip link add vxlan1 type vxlan id 1 dev ens192":
+          a TAP device vxgw1 that takes an address or goes into a bridge.
+
+        vxgw --iface ens192 --vni 4100 --lan eth1 --remote 192.0.2.2,192.0.2.3
+          The LAN behind eth1 in VNI 4100, with two remote VTEPs.
+
+        vxgw --iface ens192 --map 4100=eth1 --map 4200=eth2 --map 1=tap:vxgw1
+          Three isolated segments in one process.
+      """)
+
+  @OptionGroup(title: "Segments") var segments: SegmentOptions
+  @OptionGroup(title: "VTEP and outer header") var vtep: VTEPOptions
+  @OptionGroup(title: "FDB") var fdb: FDBOptions
+  @OptionGroup(title: "Input and output") var io: IOOptions
+  @OptionGroup(title: "Operation") var operation: OperationOptions
+
+  var settings: Settings {
+    [segments.settings, vtep.settings, fdb.settings, io.settings, operation.settings].reduce(into: [:]) { all, group in
+      all.merge(group) { $1 }
+    }
+  }
+
+  func run() throws {
+    let configuration = try Configuration(settings)
+    if operation.check {
+      let summary = try Gateway.check(configuration)
+      return print(configuration, summary, separator: "\n")
+    }
+    try Gateway.run(configuration, log: StandardErrorLog.logger(level: configuration.logLevel))
+  }
+}
