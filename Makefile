@@ -30,7 +30,7 @@ lint: ## formatting of the Swift sources
 	@scripts/phase "format" swift format lint --strict -r Sources Tests Plugins Package.swift Benchmarks/Sources Benchmarks/Package.swift
 
 unit: ## unit tests, those of shared tables also under the thread sanitizer
-	@scripts/phase "unit tests" swift test
+	@scripts/phase "unit tests" swift test --no-parallel
 	@scripts/phase "thread sanitizer" scripts/test-tsan
 
 hot-path: ## what the release build calls per packet, and its instructions per packet

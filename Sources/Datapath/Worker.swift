@@ -4,9 +4,9 @@ import Wire
 
 /// A worker: one thread's memory, its end of every port, and the loop that takes packets through.
 ///
+///     waiting frames:  their neighbour is known now, or they are given up
 ///     for each port:   receive a batch  →  underlay: decapsulate; local: encapsulate  →  batches for other ports
 ///     for each port:   transmit its batch, take back what was sent, refill
-///     waiting frames:  their neighbour is known now, or they are given up
 ///     nothing to do:   sleep until a port, or another thread, has something
 ///
 /// Workers share the FDB and the VTEP table and nothing else. The control plane never makes one wait: it publishes outer
@@ -80,6 +80,8 @@ public struct Worker: ~Copyable, Sendable {
   @discardableResult
   public mutating func round(_ now: Tick) -> Int {
     var received = 0
+    // Before anything new: frames of a flow stay in order.
+    if encapsulator.waiting.count > 0 { encapsulator.retryWaiting(now, forwarding, &egress) }
     for port in 0..<egress.ports.count {
       egress.ports[port].receive(into: &batch, umem: &egress.umem)
       if batch.isEmpty { continue }
@@ -90,7 +92,6 @@ public struct Worker: ~Copyable, Sendable {
         encapsulator.process(&batch, from: port, now: now, forwarding, topology, &egress)
       }
     }
-    if encapsulator.waiting.count > 0 { encapsulator.retryWaiting(now, forwarding, &egress) }
     for port in 0..<egress.ports.count {
       if !egress.outgoing[port].isEmpty { egress.flush(port) }
       egress.ports[port].replenish(umem: &egress.umem)

@@ -70,6 +70,10 @@ struct NeighbourTests {
   @Test("states, and what resolve makes of them", arguments: stateTable)
   func states(_ state: String, _ isUsable: Bool, _ isConfirmed: Bool, _ after: Neighbour.State) throws {
     let wire = try TwoNamespaces()
+    // The states must not pass by themselves while a busy machine comes to look.
+    for timer in ["delay_first_probe_time=60", "retrans_time_ms=60000"] {
+      try wire.local.execute("sysctl", "-qw", "net.ipv4.neigh.here.\(timer)")
+    }
     try wire.local.ip("neighbour", "add", "192.0.2.50", "lladdr", "02:aa:00:00:00:50", "dev", "here", "nud", state)
     try wire.local.run {
       let socket = try NetlinkSocket()
