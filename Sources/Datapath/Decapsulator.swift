@@ -21,6 +21,7 @@ public struct Decapsulator: ~Copyable, Sendable {
   /// Set when a VTEP was added to the table: the control plane has to find a header for it.
   var discovered = false
 
+  // Not private: Swift 6.3.1 then emits a module that its own verifier refuses, in debug builds.
   struct Packet: BitwiseCopyable {
     /// The inner frame, once classified.
     var frame = Frame(start: 0, length: 0)

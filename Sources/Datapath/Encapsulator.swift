@@ -17,6 +17,7 @@ public struct Encapsulator: ~Copyable, Sendable {
   private var identification = UInt16.random(in: .min ... .max)
   private(set) var waiting = WaitingRoom()
 
+  // Not private: see `Decapsulator.Packet`.
   struct Classified: BitwiseCopyable {
     var frame = Frame(start: 0, length: 0)
     var source: FDBKey = 0
