@@ -117,9 +117,8 @@ def test_mac_moves(lab, io):
     places["lan"] = PacketSocket(net.host, "eth0")
     wanderer = mac(0x50)
     for where in ("192.0.2.2", "192.0.2.3", "lan", "192.0.2.2", "lan", "192.0.2.3"):
-        places[where].send(marked(0, wanderer))
-
         def learned():
+            places[where].send(marked(0, wanderer))  # again and again, as a host would that wants to be heard
             return [entry.where for entry in gateway.fdb() if entry.mac == wanderer]
         wait_until(lambda: learned() == [where], 2, lambda: f"{wanderer} learned at {where}: {gateway.fdb()}")
     for opened in places.values():
