@@ -59,6 +59,7 @@ CASES = {
     "TAP name taken": ([*LINE, "--tap", "taken"], RUNTIME, ["taken"], tap_in_use),
     "other XDP program": ([*LINE, "--io", "xdp"], RUNTIME, ["underlay", "XDP", "somebody_else"], other_program),
     "MTU too large for XDP": ([*LINE, "--io", "xdp"], RUNTIME, ["underlay", "MTU", "9000"], large_mtu),
+    "zero-copy that is not there": ([*LINE, "--zero-copy", "on"], RUNTIME, ["underlay", "AF_XDP", "--zero-copy auto"], None),
     "second instance": (LINE, RUNTIME, ["underlay", "vxgw"], other_instance),
 }
 

@@ -16,7 +16,6 @@ final class Assembly: @unchecked Sendable {
   /// AF_XDP sockets of each NIC, for the kernel's statistics: queue and descriptor.
   let sockets: [[(queue: Int, descriptor: Int32)]]
   let isZeroCopy: Bool
-  let chunkSize: Int
   let chunksPerWorker: Int
   private let threads: [WorkerThread]
   private let asking = Mutex(())
@@ -30,7 +29,8 @@ final class Assembly: @unchecked Sendable {
     let io = plan.configuration.io
     let ladder: [NICMode] =
       switch io {
-      case .auto: [.native, .generic, .raw]
+      // Only native XDP has zero-copy: who insists on it wants no other mode.
+      case .auto: plan.configuration.zeroCopy == .on ? [.native] : [.native, .generic, .raw]
       case .xdp: [.native]
       case .xdpSKB: [.generic]
       case .raw: [.raw]
@@ -47,6 +47,7 @@ final class Assembly: @unchecked Sendable {
         for case let (mode, reason?) in zip(rungs.map({ ladder[$0] }), reasons) {
           log.notice("\(reason); \(mode == .raw ? "raw sockets" : "\(mode) XDP") instead")
         }
+        assembly.warnOfOffloads(log)
         return assembly
       } catch let failure as NICFailure {
         if failure.isFinal && failure.isBinding && patience > 0 {
@@ -64,7 +65,7 @@ final class Assembly: @unchecked Sendable {
         } else {
           throw GatewayError(
             failure.message
-              + (io == .raw ? "" : failure.isBinding && zeroCopy ? "; --zero-copy auto takes what works" : ", or use --io raw"))
+              + (io == .raw ? "" : plan.configuration.zeroCopy == .on ? "; --zero-copy auto takes what works" : ", or use --io raw"))
         }
       }
     }
@@ -98,7 +99,6 @@ final class Assembly: @unchecked Sendable {
     controls = builder.controls
     sockets = builder.sockets
     isZeroCopy = zeroCopy
-    chunkSize = builder.chunkSize
     chunksPerWorker = builder.chunkCount
   }
 
@@ -111,6 +111,15 @@ final class Assembly: @unchecked Sendable {
         plan.underlay.name, error,
         "Another VTEP has this port: a second vxgw (`vxgw link show`) or a kernel device (`ip -d link show type vxlan`). Stop it, or use --dstport"
       )
+    }
+  }
+
+  /// A stripped VLAN tag is lost on the way to AF_XDP, and a merged packet does not fit a chunk: nobody else would tell.
+  private func warnOfOffloads(_ log: Logger) {
+    for (index, nic) in plan.nics.enumerated() where !attachments[index].offloadsStillOn.isEmpty {
+      let names = attachments[index].offloadsStillOn.joined(separator: ", ")
+      log.warning(
+        "\(nic.name): its driver keeps \(names) on: VLAN tags or merged packets get lost. See `ethtool -k \(nic.name)`, or use --io raw")
     }
   }
 

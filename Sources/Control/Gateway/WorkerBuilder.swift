@@ -1,3 +1,4 @@
+import CLinux
 import Datapath
 import PacketIO
 import Wire
@@ -93,7 +94,7 @@ struct WorkerBuilder: ~Copyable {
     do {
       let port = try RawPort(
         interfaceIndex: nic.link.index, interfaceName: nic.name, role: nic.role, batch: plan.configuration.batch,
-        fanoutGroup: plan.workers > 1 ? UInt16(truncatingIfNeeded: nic.link.index) : nil)
+        fanoutGroup: plan.workers > 1 ? Self.fanoutGroup(nic) : nil)
       for descriptor in port.descriptors { sockets[index].append((number, descriptor)) }
       return port
     } catch {
@@ -102,6 +103,11 @@ struct WorkerBuilder: ~Copyable {
         nic: index, message: "\(nic.name): \(error)" + (isDenied ? ". Run vxgw as root, or give it CAP_NET_ADMIN and CAP_NET_RAW" : ""),
         isFinal: true)
     }
+  }
+
+  /// The same for all workers, another for each NIC, and not that of another gateway on the NIC: it would get half of ours.
+  private static func fanoutGroup(_ nic: NIC) -> UInt16 {
+    UInt16(truncatingIfNeeded: UInt32(bitPattern: getpid()) &* 67 &+ nic.link.index)
   }
 
   /// A queue for every worker of every TAP device.
