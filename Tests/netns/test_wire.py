@@ -47,7 +47,7 @@ def test_decodes(lab, io):
     """Everything that vxgw sends is well formed, with right checksums and the outer header that was asked for."""
     net = Topology(lab)
     gateway = start_gateway(net.gw, Settings([net.far.underlay], io=io))
-    with Capture(net.far.space, "underlay", f"udp port {net.dstport}") as capture:
+    with Capture(net.far.space, "underlay", f"udp port {net.dstport}", net.dstport) as capture:
         assert ping(net.host, net.far.address, count=5) == 0
         tcp(net.host, net.far.space, net.far.address, parallel=8, amount=("-n", "4M"))
         assert udp(net.host, net.far.space, net.far.address, amount=("-n", "200K")) < 5

@@ -105,7 +105,8 @@ class Capture:
     """tcpdump of what comes in on a device during the block. What this side sends (with checksums not yet complete) is
     not in it."""
 
-    def __init__(self, space, device, expression="udp"):
+    def __init__(self, space, device, expression="udp", dstport=4789):
+        self.dstport = dstport
         self.path = space.lab.directory / f"{space.role}-{device}.pcap"
         self.process = space.start("tcpdump", "-n", "-p", "-U", "--immediate-mode", "-B", 16384, "-s", 0, "-Q", "in",
                                    "-i", device, "-w", self.path, expression, stderr=subprocess.PIPE)
@@ -123,6 +124,8 @@ class Capture:
     def fields(self, expression, *names):
         """What tshark decodes: one tuple of `names` (each its first, outermost occurrence) per frame that `expression` selects."""
         command = ["tshark", "-n", "-r", self.path, "-T", "fields", "-E", "occurrence=f", "-Y", expression]
+        # Random payloads and ports are nobody's protocol: without this, tshark guesses one and finds it malformed.
+        command += ["-d", "tcp.port==0-65535,data", "-d", "udp.port==5201,data", "-d", f"udp.port=={self.dstport},vxlan"]
         for protocol in ("ip", "udp", "tcp"):
             command += ["-o", f"{protocol}.check_checksum:TRUE"]
         for name in names:
