@@ -11,10 +11,11 @@ import Wire
 /// local ports.
 public struct Decapsulator: ~Copyable, Sendable {
   private let settings: TunnelSettings
+  private let isIPv4: Bool
   private var packets: FixedBuffer<Packet>
   private var count = 0
   // One-entry caches: packets come in runs from one VTEP for one VNI.
-  private var lastSource: UInt32 = 0
+  private var lastSource = IPAddress(high: 0, low: 0)
   private var lastVTEP = -1
   private var lastVNI: UInt32 = .max
   private var lastSegment = -1
@@ -35,6 +36,7 @@ public struct Decapsulator: ~Copyable, Sendable {
 
   public init(settings: TunnelSettings, batch: Int) {
     self.settings = settings
+    isIPv4 = settings.local.isIPv4
     packets = FixedBuffer(repeating: Packet(), count: batch)
   }
 
@@ -46,7 +48,7 @@ public struct Decapsulator: ~Copyable, Sendable {
     count = 0
     for index in 0..<batch.count { classify(batch[index], forwarding, topology, &egress) }
     batch.removeAll()
-    learn(tick, forwarding, &egress)
+    learn(tick, forwarding, topology, &egress)
     for index in 0..<count { forward(packets[index], forwarding, topology, &egress) }
   }
 
@@ -64,7 +66,7 @@ public struct Decapsulator: ~Copyable, Sendable {
     count &+= 1
   }
 
-  /// Ethernet with at most two tags, IPv4, UDP, VXLAN, inner Ethernet. Nil: accepted, and `packet` is filled in.
+  /// Ethernet with at most two tags, IP, UDP, VXLAN, inner Ethernet. Nil: accepted, and `packet` is filled in.
   @inline(__always)
   private mutating func readHeaders(
     _ packet: inout Packet, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ umem: borrowing UMEM
@@ -76,30 +78,27 @@ public struct Decapsulator: ~Copyable, Sendable {
       network = EtherType.isTag(bytes.big16(at: 16)) ? 22 : 18
       guard bytes.byteCount >= network &+ 36 &+ Ethernet.headerLength else { return .packetTooSmall }
     }
-    guard bytes.big16(at: network &- 2) == EtherType.ipv4, bytes.byte(at: network) >> 4 == 4 else { return .ipInvalidHeader }
-    guard bytes.byte(at: network) == 0x45, bytes.big16(at: network &+ 6) & 0x3fff == 0 else { return .ipFragment }
-    let totalLength = Int(bytes.big16(at: network &+ 2))
-    // Bytes after the IP packet are Ethernet padding; fewer than it says is a lie.
-    guard totalLength >= 36 &+ Ethernet.headerLength, totalLength <= bytes.byteCount &- network else { return .ipInvalidHeader }
-    guard Self.headerSum(bytes, network) == 0xffff else { return .ipChecksum }
-    guard bytes.big32(at: network &+ 16) == settings.local.v4, bytes.byte(at: network &+ 9) == IPProtocol.udp else {
-      return .ipInvalidDestination
-    }
+    var outer = Outer()
+    if let reason = isIPv4 ? readIPv4(bytes, network, &outer) : readIPv6(bytes, network, &outer) { return reason }
+    guard outer.destination == settings.local || topology.listens(to: outer.destination) else { return .ipInvalidDestination }
 
-    let udp = network &+ 20
+    let udp = outer.udp
     guard bytes.big16(at: udp &+ 2) == settings.port else { return .ipInvalidDestination }
     let udpLength = Int(bytes.big16(at: udp &+ 4))
-    guard udpLength >= 16 &+ Ethernet.headerLength, udpLength <= totalLength &- 20 else { return .udpInvalidLength }
-    guard bytes.big32(at: udp &+ 8) & VXLAN.validVNI != 0 else { return .vxlanInvalidHeader }
+    guard udpLength >= 16 &+ Ethernet.headerLength, udpLength <= outer.room else { return .udpInvalidLength }
+    if settings.verifiesUDPChecksum || !isIPv4, let reason = checkUDP(bytes, network, udp, udpLength) { return reason }
+    let header = bytes.big64(at: udp &+ 8)
+    guard header & UInt64(VXLAN.validVNI) << 32 != 0 else { return .vxlanInvalidHeader }
 
-    let vni = bytes.big32(at: udp &+ 12) >> 8
+    let vni = UInt32(truncatingIfNeeded: header) >> 8
     if vni != lastVNI {
       lastSegment = topology.segment(ofVNI: vni)
       lastVNI = vni
     }
     guard lastSegment >= 0 else { return .vniNotFound }
+    guard header & settings.reservedBits == 0 else { return .vxlanReservedBits }
     packet.segment = Int32(truncatingIfNeeded: lastSegment)
-    if let reason = readSource(bytes.big32(at: network &+ 12), forwarding) { return reason }
+    if let reason = readSource(outer.source, forwarding) { return reason }
     packet.vtep = Int32(truncatingIfNeeded: lastVTEP)
 
     let inner = udp &+ 16
@@ -110,10 +109,64 @@ public struct Decapsulator: ~Copyable, Sendable {
     if EtherType.isTag(bytes.big16(at: inner &+ 12)) && !topology.segments[lastSegment].keepsInnerTags { return .innerVLAN }
     packet.destination = fdbKey(lastSegment, destination)
     packet.source = fdbKey(lastSegment, source)
-    packet.outerDS = bytes.byte(at: network &+ 1)
+    packet.outerDS = outer.ds
     packet.frame.removeFirst(inner)
     packet.frame.length = UInt16(truncatingIfNeeded: udpLength &- 16)
     return nil
+  }
+
+  /// What the outer IP header says.
+  private struct Outer {
+    /// Offset of the UDP header, and bytes from it to the end of the IP packet.
+    var udp = 0
+    var room = 0
+    var source = IPAddress(high: 0, low: 0)
+    var destination = IPAddress(high: 0, low: 0)
+    var ds: UInt8 = 0
+  }
+
+  @inline(__always)
+  private func readIPv4(_ bytes: RawSpan, _ network: Int, _ outer: inout Outer) -> DropReason? {
+    guard bytes.big16(at: network &- 2) == EtherType.ipv4, bytes.byte(at: network) >> 4 == 4 else { return .ipInvalidHeader }
+    guard bytes.byte(at: network) == 0x45, bytes.big16(at: network &+ 6) & 0x3fff == 0 else { return .ipFragment }
+    let totalLength = Int(bytes.big16(at: network &+ 2))
+    // Bytes after the IP packet are Ethernet padding; fewer than it says is a lie.
+    guard totalLength >= 36 &+ Ethernet.headerLength, totalLength <= bytes.byteCount &- network else { return .ipInvalidHeader }
+    guard Self.headerSum(bytes, network) == 0xffff else { return .ipChecksum }
+    guard bytes.byte(at: network &+ 9) == IPProtocol.udp else { return .ipInvalidDestination }
+    outer.udp = network &+ 20
+    outer.room = totalLength &- 20
+    outer.source = IPAddress(v4: bytes.big32(at: network &+ 12))
+    outer.destination = IPAddress(v4: bytes.big32(at: network &+ 16))
+    outer.ds = bytes.byte(at: network &+ 1)
+    return nil
+  }
+
+  /// RFC 8200 section 3. Extension headers other than a fragment's stay with the kernel.
+  @inline(__always)
+  private func readIPv6(_ bytes: RawSpan, _ network: Int, _ outer: inout Outer) -> DropReason? {
+    guard bytes.byteCount >= network &+ 56 &+ Ethernet.headerLength else { return .packetTooSmall }
+    let first = bytes.big16(at: network)
+    guard bytes.big16(at: network &- 2) == EtherType.ipv6, first >> 12 == 6 else { return .ipInvalidHeader }
+    let next = bytes.byte(at: network &+ 6)
+    guard next != IPProtocol.fragment else { return .ipFragment }
+    let payload = Int(bytes.big16(at: network &+ 4))
+    guard payload >= 16 &+ Ethernet.headerLength, payload <= bytes.byteCount &- network &- 40 else { return .ipInvalidHeader }
+    guard next == IPProtocol.udp else { return .ipInvalidDestination }
+    outer.udp = network &+ 40
+    outer.room = payload
+    outer.source = IPAddress(high: bytes.big64(at: network &+ 8), low: bytes.big64(at: network &+ 16))
+    outer.destination = IPAddress(high: bytes.big64(at: network &+ 24), low: bytes.big64(at: network &+ 32))
+    outer.ds = UInt8(truncatingIfNeeded: first >> 4)
+    return nil
+  }
+
+  /// Zero is no checksum: always right over IPv4 (RFC 7348 section 5), over IPv6 where it is allowed (RFC 6935).
+  @inline(never)
+  private func checkUDP(_ bytes: RawSpan, _ network: Int, _ udp: Int, _ length: Int) -> DropReason? {
+    if bytes.big16(at: udp &+ 6) == 0 { return isIPv4 || settings.acceptsZeroUDP6 ? nil : .udpChecksum }
+    guard settings.verifiesUDPChecksum else { return nil }
+    return UDPChecksum.isRight(bytes, network: network, udp: udp, length: length) ? nil : .udpChecksum
   }
 
   /// The sum of the IPv4 header's ten 16-bit words, folded: 0xffff when the checksum is right (RFC 1071).
@@ -128,40 +181,51 @@ public struct Decapsulator: ~Copyable, Sendable {
 
   /// Judges the outer source address and finds its VTEP.
   @inline(__always)
-  private mutating func readSource(_ source: UInt32, _ forwarding: borrowing Forwarding) -> DropReason? {
+  private mutating func readSource(_ source: IPAddress, _ forwarding: borrowing Forwarding) -> DropReason? {
     if source == lastSource && lastVTEP >= 0 { return nil }
-    return lookUpSource(IPAddress(v4: source), forwarding)
+    return lookUpSource(source, forwarding)
   }
 
   @inline(never)
   private mutating func lookUpSource(_ source: IPAddress, _ forwarding: borrowing Forwarding) -> DropReason? {
     lastVTEP = -1
     guard !source.isMartianSource, source != settings.local else { return .ipInvalidSource }
-    if let index = forwarding.vteps.index(of: source) {
+    let remote = settings.source(source)
+    if let index = forwarding.vteps.index(of: remote) {
       if settings.onlyListed && !forwarding.vteps.isListed(index) { return .vtepNotListed }
       lastVTEP = index
     } else if settings.onlyListed {
       return .vtepNotListed
-    } else if settings.learning, let (index, isNew) = forwarding.vteps.add(source) {
+    } else if settings.learning, let (index, isNew) = forwarding.vteps.add(remote) {
       lastVTEP = index
       discovered = discovered || isNew
     }
-    lastSource = source.v4
+    lastSource = source
     return nil
+  }
+
+  /// The tables have changed: what was remembered of them may be wrong.
+  mutating func forget() {
+    lastVNI = .max
+    lastVTEP = -1
   }
 
   // MARK: Learn
 
   /// The whole batch learns before anything is forwarded. Packets that may not pass are dropped here.
   @inline(__always)
-  private mutating func learn(_ tick: UInt32, _ forwarding: borrowing Forwarding, _ egress: inout Egress) {
+  private mutating func learn(_ tick: UInt32, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress) {
     var kept = 0
     for index in 0..<count {
       let packet = packets[index]
       switch verdict(packet, tick, forwarding) {
       case .known: break
-      case .added: egress.count(.learned)
-      case .moved: egress.count(.moved)
+      case .added:
+        egress.count(.learned)
+        if topology.reportsLearning { report(.learned, packet, egress) }
+      case .moved:
+        egress.count(.moved)
+        if topology.reportsLearning { report(.moved, packet, egress) }
       case .full: egress.count(.tableFull)
       case .conflict:
         egress.drop(packet.frame, .entryExists)
@@ -182,7 +246,12 @@ public struct Decapsulator: ~Copyable, Sendable {
       return forwarding.fdb.learn(packet.source, at: .vtep(Int(packet.vtep)), tick: tick)
     }
     // Our own frames come back whether or not we learn.
-    return forwarding.fdb.lookUp(packet.source)?.state == .permanent ? .ours : .known
+    return forwarding.fdb.lookUp(packet.source)?.isOurs ?? false ? .ours : .known
+  }
+
+  private func report(_ kind: Event.Kind, _ packet: Packet, _ egress: borrowing Egress) {
+    egress.events.post(
+      Event(kind, segment: Int(packet.segment), mac: MACAddress(packet.source), at: .vtep(Int(packet.vtep))))
   }
 
   // MARK: Forward
@@ -196,13 +265,12 @@ public struct Decapsulator: ~Copyable, Sendable {
     egress.completeChecksum(&frame)
     let isGroup = packet.destination & 0x0100_0000_0000 != 0
     if !isGroup, let entry = forwarding.fdb.lookUp(packet.destination) {
-      if entry.destination.isVTEP { return egress.drop(frame, .splitHorizon) }
-      let port = entry.destination.index
-      return egress.deliver(frame, to: port, isWire: topology.isWire[port])
+      guard entry.destination.isPort else { return egress.drop(frame, .splitHorizon) }
+      return egress.deliver(frame, to: topology.localPorts[entry.destination.index])
     }
-    let ports = topology.segments[Int(packet.segment)].ports
-    if ports == 0 { return egress.drop(frame, .noLocalPort) }
-    egress.deliver(frame, toAll: ports, topology)
+    let segment = topology.segments[Int(packet.segment)]
+    if segment.localPorts.count == 0 { return egress.drop(frame, .noLocalPort) }
+    egress.deliver(frame, toAll: segment, topology)
   }
 
   /// Carries the outer ECN codepoint into the inner header (RFC 6040). False: the frame must be dropped.

@@ -9,7 +9,9 @@ public enum DropReason: Int, CaseIterable, Sendable {
   case ipInvalidDestination
   case ipInvalidSource
   case udpInvalidLength
+  case udpChecksum
   case vxlanInvalidHeader
+  case vxlanReservedBits
   case vniNotFound
   case vtepNotListed
   // The inner frame, or a frame from a local port.
@@ -18,7 +20,9 @@ public enum DropReason: Int, CaseIterable, Sendable {
   case localMAC
   case entryExists
   case linkLocalGroup
+  case vlanNotFound
   case innerVLAN
+  case neighbourSuppressed
   case ipTunnelECN
   // Forwarding.
   case noLocalPort
@@ -48,10 +52,12 @@ public enum DropReason: Int, CaseIterable, Sendable {
       "FRAG_NOT_SUPPORTED",
       "the outer packet is a fragment or has IP options; VTEPs must not fragment (RFC 7348 4.3): check the underlay's MTU"
     ),
-    ("IP_INVALID_DEST", "the outer destination is not this VTEP's address or port"),
+    ("IP_INVALID_DEST", "the outer destination is not this VTEP's address or port, nor a group that it listens to"),
     ("IP_INVALID_SOURCE", "the outer source can't be a VTEP: martian, multicast, or this VTEP's own address"),
     ("UDP_INVALID_LEN", "the outer UDP length does not fit the packet"),
+    ("UDP_CSUM", "the outer UDP checksum is wrong, or is missing over IPv6 where --udp6zerocsum rx does not allow it"),
     ("VXLAN_INVALID_HDR", "the VXLAN header's I flag is not set"),
+    ("VXLAN_RESERVED_BITS", "the VXLAN header has reserved bits set that --reserved-bits forbids (another dialect: GBP, GPE?)"),
     ("VXLAN_VNI_NOT_FOUND", "the VNI is not configured here: compare `vxgw vni show` with the sender"),
     ("VXLAN_VTEP_NOT_LISTED", "the sender is none of the --remote VTEPs; --vteps any accepts everybody"),
     ("FRAME_TOO_SMALL", "the frame is shorter than an Ethernet header"),
@@ -59,7 +65,9 @@ public enum DropReason: Int, CaseIterable, Sendable {
     ("LOCAL_MAC", "a frame arrived with one of our own MAC addresses as its source: a loop, or a duplicate MAC address"),
     ("VXLAN_ENTRY_EXISTS", "the source MAC address has a static entry that points elsewhere"),
     ("LINK_LOCAL_GROUP", "a frame to 01:80:c2:00:00:0x (STP, LLDP, LACP, pause) does not leave its link"),
-    ("INNER_VLAN", "the frame has a VLAN tag and the VNI carries none (RFC 7348 6.1)"),
+    ("VLAN_NOT_FOUND", "no local port on this NIC has the frame's VLAN: see --lan IF:VLAN"),
+    ("INNER_VLAN", "the frame has a VLAN tag and the VNI carries none (RFC 7348 6.1): see --inner-vlan"),
+    ("NEIGH_SUPPRESSED", "ARP or neighbour discovery that --proxy does not send into the tunnel, and that had no answer here"),
     ("IP_TUNNEL_ECN", "congestion was signalled outside to a transport inside that can't be told (RFC 6040)"),
     ("NO_LOCAL_PORT", "the segment has no other local port to deliver to"),
     ("SPLIT_HORIZON", "a frame from one VTEP is for a MAC address behind another VTEP; VTEPs reach each other directly"),
@@ -83,6 +91,8 @@ public enum WorkerCounter: Int, CaseIterable, Sendable {
   case learned, moved, tableFull
   /// Partial transport checksums completed.
   case checksumsCompleted
+  /// ARP requests and neighbour solicitations answered, frames too big answered, TCP SYNs whose MSS was lowered.
+  case neighboursAnswered, tooBigAnswered, segmentSizesLowered
   /// Rounds of the loop, and those that found nothing; times that the worker slept.
   case rounds, emptyRounds, sleeps
   /// Chunks in the pool and in kernel rings at the end of the last round: levels, not sums.

@@ -10,13 +10,21 @@ public struct Egress: ~Copyable, Sendable {
   var outgoing: Slots<Batch>
   /// Drop reasons, then `WorkerCounter`.
   public let counters = Counters(count: WorkerCounter.blockSize)
+  /// What ports that were closed have counted (`PortCounter`).
+  let retired = Counters(count: PortCounter.allCases.count)
+  let events: EventRing
+  private let batch: Int
 
-  /// - Parameter batch: frames per call of `Port.transmit`.
-  public init(umem: consuming UMEM, ports: consuming Slots<Port>, batch: Int) {
+  /// - Parameters:
+  ///   - ports: a buffer with room for more.
+  ///   - batch: frames per call of `Port.transmit`.
+  public init(umem: consuming UMEM, ports: consuming Slots<Port>, batch: Int, events: EventRing) {
     self.umem = umem
-    outgoing = Slots(capacity: ports.count)
+    outgoing = Slots(capacity: Topology.portLimit)
     for _ in 0..<ports.count { outgoing.append(Batch(capacity: batch)) }
     self.ports = ports
+    self.events = events
+    self.batch = batch
   }
 
   @inline(__always)
@@ -47,30 +55,31 @@ public struct Egress: ~Copyable, Sendable {
     frame.checksumIsComplete = true
   }
 
-  /// Sends an Ethernet frame to a local port; on a wire it has at least 60 bytes, zeros at the end (IEEE 802.3 pad).
+  /// Sends an Ethernet frame to a local port: with its tag, and on a wire with at least 60 bytes, zeros at the end (IEEE 802.3
+  /// pad).
   @inline(__always)
-  mutating func deliver(_ frame: Frame, to port: Int, isWire: Bool) {
+  mutating func deliver(_ frame: Frame, to local: Topology.LocalPortRecord) {
     var frame = frame
-    if isWire && frame.length < Ethernet.minimumLength && umem.room(frame) >= Ethernet.minimumLength {
+    if local.tag != 0 { umem.pushTag(local.tag, &frame) }
+    if local.isWire && frame.length < Ethernet.minimumLength && umem.room(frame) >= Ethernet.minimumLength {
       let length = Int(frame.length)
       frame.length = UInt16(Ethernet.minimumLength)
       var bytes = umem.mutableBytes(frame)
       for offset in length..<Ethernet.minimumLength { bytes.store(0, at: offset) }
     }
-    send(frame, to: port)
+    send(frame, to: Int(local.port))
   }
 
-  /// Sends a copy to every port of `mask` but one, and the frame itself to that one. `mask` is not 0.
-  mutating func deliver(_ frame: Frame, toAll mask: UInt64, _ topology: borrowing Topology) {
-    var rest = mask
-    while rest & (rest &- 1) != 0 {
-      let port = rest.trailingZeroBitCount
-      rest &= rest &- 1
-      guard let copy = replicate(frame) else { continue }
-      deliver(copy, to: port, isWire: topology.isWire[port])
+  /// Sends a copy to every local port of the segment but `ingress`, and the frame itself to the last of them. There must be one.
+  mutating func deliver(_ frame: Frame, toAll segment: Topology.SegmentRecord, but ingress: Int = -1, _ topology: borrowing Topology) {
+    var last = -1
+    for index in segment.localPorts.range {
+      let number = Int(topology.members[index])
+      if number == ingress { continue }
+      if last >= 0, let copy = replicate(frame) { deliver(copy, to: topology.localPorts[last]) }
+      last = number
     }
-    let port = rest.trailingZeroBitCount
-    deliver(frame, to: port, isWire: topology.isWire[port])
+    deliver(frame, to: topology.localPorts[last])
   }
 
   /// A copy of the frame. When there is no memory for it, the copy is counted as made and dropped.
@@ -79,5 +88,27 @@ public struct Egress: ~Copyable, Sendable {
     if let copy = umem.copy(frame) { return copy }
     counters.add(1, to: DropReason.noMemory.rawValue)
     return nil
+  }
+}
+
+extension UMEM {
+  /// Puts a VLAN tag (TPID and TCI as on the wire) behind the frame's addresses, which move back into the headroom.
+  @inline(never)
+  mutating func pushTag(_ tag: UInt32, _ frame: inout Frame) {
+    let addresses = (bytes(frame).big64(at: 0), bytes(frame).big32(at: 8))
+    frame.prepend(4)
+    var bytes = mutableBytes(frame)
+    bytes.store(big64: addresses.0, at: 0)
+    bytes.store(big32: addresses.1, at: 8)
+    bytes.store(big32: tag, at: 12)
+  }
+
+  /// Takes the outermost VLAN tag out of a frame that has one: its addresses move forward.
+  mutating func popTag(_ frame: inout Frame) {
+    let addresses = (bytes(frame).big64(at: 0), bytes(frame).big32(at: 8))
+    frame.removeFirst(4)
+    var bytes = mutableBytes(frame)
+    bytes.store(big64: addresses.0, at: 0)
+    bytes.store(big32: addresses.1, at: 8)
   }
 }

@@ -33,7 +33,7 @@ extension FDB {
       let old = place.entry
       if !old.isLearned {
         if old.destination == destination { return .known }
-        return old.state == .permanent ? .ours : .conflict
+        return old.isOurs ? .ours : .conflict
       }
       // Another worker's newer tick stays.
       if old.destination == destination && Int32(bitPattern: old.lastSeen &- tick) >= 0 { return .known }

@@ -113,9 +113,12 @@ public struct FDBEntry: BitwiseCopyable, Sendable, Equatable {
     case learned = 1
     /// Kept by hand; neither learning nor ageing touches it.
     case `static` = 2
-    /// The address of an interface of our own.
+    /// The same; on a local port it is the address of an interface of our own.
     case permanent = 3
   }
+
+  /// Whether the address is that of an interface of our own.
+  public var isOurs: Bool { state == .permanent && destination.isPort }
 
   /// Last-seen tick in bits 63…32 (seconds), destination in bits 31…16, state in bits 1…0; 0 is no entry. In the table the
   /// slot's generation is in bits 15…2: it would have to come round within one compare-and-swap to deceive anybody.
@@ -136,21 +139,27 @@ public struct FDBEntry: BitwiseCopyable, Sendable, Equatable {
   public var lastSeen: UInt32 { UInt32(truncatingIfNeeded: word >> 32) }
 }
 
-/// Where frames for a MAC address go: a local port, or a remote VTEP by its index in the `VTEPTable`.
+/// Where frames for a MAC address go: a local port by its number, a remote by its index in the `VTEPTable`, or several remotes
+/// by the number of their list in the `Topology`.
 public struct Destination: Hashable, BitwiseCopyable, Sendable {
-  /// Bit 15 tells VTEPs from ports.
+  /// Bit 15 tells remotes from local ports, bit 14 lists from single remotes.
   let code: UInt16
 
   init(code: UInt16) { self.code = code }
 
   public static func port(_ index: Int) -> Destination { Destination(code: UInt16(truncatingIfNeeded: index)) }
   public static func vtep(_ index: Int) -> Destination { Destination(code: 0x8000 | UInt16(truncatingIfNeeded: index)) }
+  public static func list(_ number: Int) -> Destination { Destination(code: 0xc000 | UInt16(truncatingIfNeeded: number)) }
 
-  public var isVTEP: Bool { code & 0x8000 != 0 }
-  /// Of the port or of the VTEP.
-  public var index: Int { Int(code & 0x7fff) }
+  public var isPort: Bool { code & 0x8000 == 0 }
+  public var isVTEP: Bool { code & 0xc000 == 0x8000 }
+  public var isList: Bool { code & 0xc000 == 0xc000 }
+  /// Of the local port, the remote or the list.
+  public var index: Int { Int(code & 0x3fff) }
 
-  static let slotCount = Topology.portLimit + VTEPTable.capacity
-  /// Its place among the counts of `FDB.holders`.
-  var slot: Int { isVTEP ? Topology.portLimit + index : index }
+  /// Most lists.
+  public static let listLimit = 0x4000
+  static let slotCount = LocalPort.limit + VTEPTable.capacity
+  /// Its place among the counts of `FDB.holders`. Nothing is ever learned behind a list.
+  var slot: Int { isVTEP ? LocalPort.limit + index : index }
 }

@@ -5,6 +5,7 @@ import Wire
 public final class Forwarding: Sendable {
   public let fdb: FDB
   public let vteps: VTEPTable
+  public let neighbours: NeighbourTable
 
   /// - Parameters:
   ///   - maximumEntries: of the FDB.
@@ -12,8 +13,10 @@ public final class Forwarding: Sendable {
   public init(maximumEntries: Int, seed: UInt64 = .random(in: .min ... .max)) throws(SystemError) {
     let fdb = try FDB(limit: maximumEntries, seed: seed)
     let vteps = try VTEPTable()
+    let neighbours = try NeighbourTable()
     self.fdb = fdb
     self.vteps = vteps
+    self.neighbours = neighbours
   }
 }
 
@@ -21,36 +24,47 @@ public final class Forwarding: Sendable {
 public struct TunnelSettings: Sendable {
   public enum TOS: Sendable, Equatable { case fixed(UInt8), inherit }
   public enum DF: Sendable, Equatable { case set, unset, inherit }
+  public enum FlowLabel: Sendable, Equatable {
+    /// As in the VTEP's header.
+    case fixed
+    /// The inner IPv6 packet's; 0 for others.
+    case inherit
+    /// A hash of the inner flow, as the source port (RFC 6438).
+    case hash
+  }
 
   /// This VTEP's address.
   public var local: IPAddress
-  /// UDP port of VXLAN, here and at the remote VTEPs, host order.
-  public var port: UInt16
+  /// UDP port of VXLAN, here and by default at the remote VTEPs, host order.
+  public var port: UInt16 = VXLAN.defaultPort
   /// Outer UDP source ports, both included, host order.
-  public var sourcePorts: ClosedRange<UInt16>
+  public var sourcePorts: ClosedRange<UInt16> = 49152...65535
+  /// Whether the outer TTL is the inner packet's; else it is that of the VTEP's header.
+  public var inheritsTTL = false
   /// DS field of the outer header. Its ECN bits follow the inner header always (RFC 6040).
-  public var tos: TOS
+  public var tos = TOS.fixed(0)
   /// DF bit of the outer IPv4 header.
-  public var df: DF
-  public var learning: Bool
+  public var df = DF.unset
+  /// Of the outer IPv6 header.
+  public var flowLabel = FlowLabel.fixed
+  /// Bits of the received VXLAN header, as one number of 64 bits, that must be zero.
+  public var reservedBits: UInt64 = 0
+  /// Whether received UDP checksums that are not zero are verified (RFC 7348 section 5: a receiver may).
+  public var verifiesUDPChecksum = false
+  /// Whether packets over IPv6 may come without UDP checksum (RFC 6935).
+  public var acceptsZeroUDP6 = true
+  /// Most bytes of TCP payload in a segment that two hosts agree on across the tunnel, by the inner packet's family; 0: theirs.
+  public var segmentSizes: (ipv4: Int, ipv6: Int) = (0, 0)
+  public var learning = true
   /// Whether frames are taken only from VTEPs that the operator named.
-  public var onlyListed: Bool
+  public var onlyListed = false
   /// Secret of the flow hash.
-  public var hashKey: UInt64
+  public var hashKey: UInt64 = .random(in: .min ... .max)
 
-  public init(
-    local: IPAddress, port: UInt16 = VXLAN.defaultPort, sourcePorts: ClosedRange<UInt16> = 49152...65535, tos: TOS = .fixed(0),
-    df: DF = .unset, learning: Bool = true, onlyListed: Bool = false, hashKey: UInt64 = .random(in: .min ... .max)
-  ) {
-    self.local = local
-    self.port = port
-    self.sourcePorts = sourcePorts
-    self.tos = tos
-    self.df = df
-    self.learning = learning
-    self.onlyListed = onlyListed
-    self.hashKey = hashKey
-  }
+  public init(local: IPAddress) { self.local = local }
+
+  /// The remote that frames from `address` are learned to be behind.
+  func source(_ address: IPAddress) -> Remote { Remote(address, port: port) }
 }
 
 /// The FDB's key for a MAC address of a segment.

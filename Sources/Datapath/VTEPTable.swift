@@ -2,16 +2,18 @@ import PacketIO
 import Synchronization
 import Wire
 
-/// The remote VTEPs, and the outer header for each. All workers share it: they look up by address, add VTEPs that they
-/// hear of, and copy headers; the control plane alone publishes headers.
+/// The remotes, VTEPs and multicast groups, and the outer header for each. All workers share it: they look up by address, add
+/// VTEPs that they hear of, and copy headers; the control plane alone publishes headers.
 ///
-/// A VTEP's index never changes, and FDB entries name it. Slots are 16 words, open addressing by address:
+/// A remote's index never changes, and FDB entries name it. Slots are 16 words, open addressing by address, port and VNI:
 ///
 ///     0  state: 0 empty, 1 being added, 2 ready; bit 8 listed
 ///     1  address, high half     2  address, low half
 ///     3  version of the header: odd while it changes, 0 before the first
-///     4  length of the header in bytes (bits 7…0), 0 when there is none; MTU (31…16); partial sum (47…32)
+///     4  length of the header in bytes (bits 7…0), 0 when there is none; flags (15…8); MTU (31…16); partial sum of the IPv4
+///        header (47…32) and of UDP (63…48)
 ///     5… the header in words of 8 bytes as they stand in memory, the last one overlapping so that it ends with the header
+///     15 port and VNI (`Remote.word`)
 public struct VTEPTable: ~Copyable, Sendable {
   /// Slots. At most three quarters of them are used, so that probing stays short.
   public static let capacity = 16384
@@ -30,38 +32,39 @@ public struct VTEPTable: ~Copyable, Sendable {
 
   public var count: Int { entryCount.load(ordering: .relaxed) }
 
-  /// The index of `address`, or nil when it was never added.
-  @inline(__always)
-  public func index(of address: IPAddress) -> Int? {
-    var slot = home(address)
+  /// The index of `remote`, or nil when it was never added.
+  public func index(of remote: Remote) -> Int? {
+    var slot = home(remote)
     for _ in 0..<Self.capacity {
       let base = slot &* Self.slotWords
       let state = words[base].load(ordering: .acquiring) & 0xff
       if state == 0 { return nil }
-      if state == 2 && self.address(slot) == address { return slot }
+      if state == 2 && isAt(slot, remote) { return slot }
       slot = (slot &+ 1) & (Self.capacity &- 1)
     }
     return nil
   }
 
-  /// The index of `address`, adding it when it is new. Nil when the table is full, or when another thread is just adding
-  /// a VTEP in the same place: ask again with the next packet.
-  public func add(_ address: IPAddress) -> (index: Int, isNew: Bool)? {
-    if let index = index(of: address) { return (index, false) }
+  /// The index of `remote`, adding it when it is new. Nil when the table is full, or when another thread is just adding
+  /// a remote in the same place: ask again with the next packet.
+  public func add(_ remote: Remote) -> (index: Int, isNew: Bool)? {
+    if let index = index(of: remote) { return (index, false) }
     guard count < Self.limit else { return nil }
-    var slot = home(address)
+    let address = remote.address
+    var slot = home(remote)
     while true {
       let base = slot * Self.slotWords
       let (claimed, state) = words[base].compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing)
       if claimed {
         words[base + 1].store(address.high, ordering: .relaxed)
         words[base + 2].store(address.low, ordering: .relaxed)
+        words[base + 15].store(remote.word, ordering: .relaxed)
         words[base].store(2, ordering: .releasing)
         entryCount.add(1, ordering: .relaxed)
         return (slot, true)
       }
       if state & 0xff == 1 { return nil }
-      if self.address(slot) == address { return (slot, false) }
+      if isAt(slot, remote) { return (slot, false) }
       slot = (slot + 1) & (Self.capacity - 1)
     }
   }
@@ -72,24 +75,37 @@ public struct VTEPTable: ~Copyable, Sendable {
     return IPAddress(high: words[base &+ 1].load(ordering: .relaxed), low: words[base &+ 2].load(ordering: .relaxed))
   }
 
-  /// Whether the VTEP was named by the operator (`--remote`).
+  public func remote(_ index: Int) -> Remote {
+    Remote(address(index), word: words[index &* Self.slotWords &+ 15].load(ordering: .relaxed))
+  }
+
+  private func isAt(_ slot: Int, _ remote: Remote) -> Bool {
+    address(slot) == remote.address && words[slot &* Self.slotWords &+ 15].load(ordering: .relaxed) == remote.word
+  }
+
+  /// Whether the VTEP was named by the operator: as `--remote`, or as the destination of an FDB entry.
   @inline(__always)
   public func isListed(_ index: Int) -> Bool {
     words[index &* Self.slotWords].load(ordering: .relaxed) & Self.listedFlag != 0
   }
 
-  /// Marks a VTEP as named by the operator.
-  public func list(_ index: Int) {
-    words[index * Self.slotWords].bitwiseOr(Self.listedFlag, ordering: .relaxed)
+  /// Marks a VTEP as named by the operator, or no longer.
+  public func setListed(_ index: Int, to isListed: Bool = true) {
+    if isListed {
+      words[index * Self.slotWords].bitwiseOr(Self.listedFlag, ordering: .relaxed)
+    } else {
+      words[index * Self.slotWords].bitwiseAnd(~Self.listedFlag, ordering: .relaxed)
+    }
   }
 
-  /// Indexes of all VTEPs.
+  /// Indexes of all remotes.
   public var indexes: [Int] {
     (0..<Self.capacity).filter { words[$0 * Self.slotWords].load(ordering: .acquiring) & 0xff == 2 }
   }
 
-  private func home(_ address: IPAddress) -> Int {
-    let hash = ((address.high ^ 0x9e37_79b9_7f4a_7c15) &* 0xd6e8_feb8_6659_fd93 ^ address.low) &* 0x9e37_79b9_7f4a_7c15
+  private func home(_ remote: Remote) -> Int {
+    let address = remote.address
+    let hash = ((address.high ^ 0x9e37_79b9_7f4a_7c15) &* 0xd6e8_feb8_6659_fd93 ^ address.low ^ remote.word << 32) &* 0x9e37_79b9_7f4a_7c15
     return Int(truncatingIfNeeded: hash >> 40) & (Self.capacity &- 1)
   }
 }
@@ -100,9 +116,16 @@ extension VTEPTable {
     let word: UInt64
     let version: UInt64
     var length: Int { Int(word & 0xff) }
+    var isIPv6: Bool { word & 0x100 != 0 }
+    var hasUDPChecksum: Bool { word & 0x200 != 0 }
+    /// Whether the remote has a VNI of its own.
+    var hasVNI: Bool { word & 0x400 != 0 }
     /// Of the outer IP packet, in bytes.
     var mtu: Int { Int(word >> 16 & 0xffff) }
     var partialSum: UInt32 { UInt32(truncatingIfNeeded: word >> 32 & 0xffff) }
+    var udpPartialSum: UInt32 { UInt32(truncatingIfNeeded: word >> 48) }
+    /// Bytes of the outer headers from IP on.
+    var overhead: Int { isIPv6 ? OuterHeader.FromEnd.ipv6 : OuterHeader.FromEnd.ipv4 }
   }
 
   /// Makes `header` the one that packets to the VTEP get from now on; nil: there is none, frames wait. The control plane
@@ -119,8 +142,11 @@ extension VTEPTable {
         for byte in (0..<8).reversed() { value = value << 8 | UInt64(bytes[offset + byte]) }
         words[base + 5 + word].store(UInt64(littleEndian: value), ordering: .relaxed)
       }
-      words[base + 4].store(
-        UInt64(bytes.count) | UInt64(header.mtu) << 16 | UInt64(header.partialSum) << 32, ordering: .relaxed)
+      var word = UInt64(bytes.count) | UInt64(header.mtu) << 16 | UInt64(header.partialSum) << 32 | UInt64(header.udpPartialSum) << 48
+      if !header.destination.isIPv4 { word |= 0x100 }
+      if header.udpChecksum { word |= 0x200 }
+      if remote(index).vni != nil { word |= 0x400 }
+      words[base + 4].store(word, ordering: .relaxed)
     } else {
       words[base + 4].store(0, ordering: .relaxed)
     }

@@ -1,16 +1,16 @@
 import PacketIO
-import Synchronization
 import Wire
 
 /// A worker: one thread's memory, its end of every port, and the loop that takes packets through.
 ///
+///     a change:        new tables, ports that come and go
 ///     waiting frames:  their neighbour is known now, or they are given up
-///     for each port:   receive a batch  →  underlay: decapsulate; local: encapsulate  →  batches for other ports
+///     for each port:   receive a batch  →  underlay: decapsulate; others: encapsulate  →  batches for other ports
 ///     for each port:   transmit its batch, take back what was sent, refill
 ///     nothing to do:   sleep until a port, or another thread, has something
 ///
 /// Workers share the FDB and the VTEP table and nothing else. The control plane never makes one wait: it publishes outer
-/// headers, and asks for a snapshot of the counters through `WorkerControl`.
+/// headers, hands over changes, and asks for a snapshot of the counters through `WorkerControl`.
 public struct Worker: ~Copyable, Sendable {
   public enum Polling: String, Sendable, CaseIterable {
     /// Spins for a moment when idle, then sleeps.
@@ -22,11 +22,13 @@ public struct Worker: ~Copyable, Sendable {
   }
 
   var egress: Egress
-  private let topology: Topology
+  private var topology: Topology
   private let forwarding: Forwarding
   private var decapsulator: Decapsulator
   private var encapsulator: Encapsulator
   private var batch: Batch
+  /// Frames for the segments that came in through the underlay's NIC (one-armed).
+  private var localBatch: Batch
   private let poller: Poller
   private let control: WorkerControl
 
@@ -47,6 +49,7 @@ public struct Worker: ~Copyable, Sendable {
     decapsulator = Decapsulator(settings: settings, batch: batch)
     encapsulator = Encapsulator(settings: settings, batch: batch)
     self.batch = Batch(capacity: batch)
+    localBatch = Batch(capacity: batch)
   }
 
   /// Empty rounds before an adaptive worker sleeps: about as long as going to sleep and waking up would take.
@@ -57,6 +60,7 @@ public struct Worker: ~Copyable, Sendable {
     var idle = 0
     while !control.isStopping {
       let now = Tick.now
+      if let change = control.pendingChange() { make(change) }
       idle = round(now) > 0 ? 0 : idle + 1
       control.serve(egress, encapsulator.waiting.count)
       if polling == .busy || (polling == .adaptive && idle < Self.spins) || idle == 0 { continue }
@@ -81,12 +85,13 @@ public struct Worker: ~Copyable, Sendable {
   public mutating func round(_ now: Tick) -> Int {
     var received = 0
     // Before anything new: frames of a flow stay in order.
-    if encapsulator.waiting.count > 0 { encapsulator.retryWaiting(now, forwarding, &egress) }
+    if encapsulator.waiting.count > 0 { encapsulator.retryWaiting(now, forwarding, topology, &egress) }
     for port in 0..<egress.ports.count {
       egress.ports[port].receive(into: &batch, umem: &egress.umem)
       if batch.isEmpty { continue }
       received += batch.count
       if port == Topology.underlay {
+        if topology.isOneArmed { bridgeOneArmed(now) }
         decapsulator.process(&batch, tick: now.seconds, forwarding, topology, &egress)
       } else {
         encapsulator.process(&batch, from: port, now: now, forwarding, topology, &egress)
@@ -105,84 +110,38 @@ public struct Worker: ~Copyable, Sendable {
     return received
   }
 
+  /// Takes the frames of local ports out of a batch from the underlay's NIC: those with one of their tags.
+  private mutating func bridgeOneArmed(_ now: Tick) {
+    var kept = 0
+    for index in 0..<batch.count {
+      let frame = batch[index]
+      if isLocal(frame) {
+        localBatch.append(frame)
+      } else {
+        batch[kept] = frame
+        kept += 1
+      }
+    }
+    batch.removeLast(batch.count - kept)
+    encapsulator.process(&localBatch, from: Topology.underlay, now: now, forwarding, topology, &egress)
+  }
+
+  private func isLocal(_ frame: Frame) -> Bool {
+    let bytes = egress.umem.bytes(frame)
+    guard bytes.byteCount >= Ethernet.headerLength + 4 else { return false }
+    return topology.localPort(of: Topology.underlay, type: bytes.big16(at: 12), vid: bytes.big16(at: 14)) >= 0
+  }
+
+  /// Called by the thread that runs the worker, or, before there is one, by who made it.
+  mutating func make(_ change: WorkerChange) {
+    if let topology = change.takeTopology() { self.topology = topology }
+    decapsulator.forget()
+    control.finishChange()
+  }
+
   /// What waits is dropped with a reason, and the last counters are left for the control plane.
   private mutating func finish() {
     encapsulator.abandonWaiting(&egress)
     control.leaveSnapshot(egress, waiting: 0)
-  }
-}
-
-/// What a worker and the control plane say to each other.
-public final class WorkerControl: Sendable {
-  /// Rung to make the worker look at `stop` and `requested`.
-  public let wake: Doorbell
-  /// Rung by the worker when a VTEP was added that needs an outer header.
-  public let discovered: Doorbell
-  private let stopping = Atomic(false)
-  private let requested = Atomic(0)
-  private let answered = Atomic(0)
-  private let copy: Counters
-  private let portCount: Int
-
-  public init(ports: Int, discovered: Doorbell) throws(SystemError) {
-    wake = try Doorbell()
-    self.discovered = discovered
-    portCount = ports
-    copy = Counters(count: WorkerCounter.blockSize + ports * PortCounter.allCases.count)
-  }
-
-  public func stop() {
-    stopping.store(true, ordering: .releasing)
-    wake.ring()
-  }
-
-  var isStopping: Bool { stopping.load(ordering: .acquiring) }
-
-  /// Asks the worker for its counters as they are between two rounds, and waits for them. After the worker has ended,
-  /// its last ones. One thread at a time may ask.
-  public func snapshot() -> Snapshot {
-    let number = requested.add(1, ordering: .acquiringAndReleasing).newValue
-    wake.ring()
-    while answered.load(ordering: .acquiring) < number { Tick.pause(microseconds: 50) }
-    return Snapshot(values: (0..<copy.count).map { copy[$0] }, ports: portCount)
-  }
-
-  /// The worker's side: called between rounds.
-  func serve(_ egress: borrowing Egress, _ waiting: Int) {
-    if requested.load(ordering: .relaxed) != answered.load(ordering: .relaxed) {
-      fill(egress, waiting, answer: requested.load(ordering: .acquiring))
-    }
-  }
-
-  func leaveSnapshot(_ egress: borrowing Egress, waiting: Int) { fill(egress, waiting, answer: .max) }
-
-  private func fill(_ egress: borrowing Egress, _ waiting: Int, answer: Int) {
-    var held = 0
-    for port in 0..<egress.ports.count { held += egress.ports[port].heldChunks }
-    egress.counters.set(WorkerCounter.poolChunks.index, to: UInt64(egress.umem.freeCount))
-    egress.counters.set(WorkerCounter.heldChunks.index, to: UInt64(held))
-    for index in 0..<egress.counters.count { copy.set(index, to: egress.counters[index]) }
-    for port in 0..<egress.ports.count {
-      let counters = egress.ports[port].counters
-      for index in 0..<counters.count { copy.set(WorkerCounter.blockSize + port * counters.count + index, to: counters[index]) }
-    }
-    answered.store(answer, ordering: .releasing)
-  }
-}
-
-/// A worker's counters at one moment between two rounds, so that sums hold exactly.
-public struct Snapshot: Sendable {
-  private let values: [UInt64]
-  public let ports: Int
-
-  init(values: [UInt64], ports: Int) {
-    self.values = values
-    self.ports = ports
-  }
-
-  public subscript(reason: DropReason) -> UInt64 { values[reason.rawValue] }
-  public subscript(counter: WorkerCounter) -> UInt64 { values[counter.index] }
-  public subscript(counter: PortCounter, port: Int) -> UInt64 {
-    values[WorkerCounter.blockSize + port * PortCounter.allCases.count + counter.rawValue]
   }
 }

@@ -87,6 +87,12 @@ public struct Batch: ~Copyable, Sendable {
   @inlinable @inline(__always)
   public mutating func removeAll() { _setCount(0) }
 
+  /// Forgets the last `number` frames; others have them. Traps when there are fewer.
+  public mutating func removeLast(_ number: Int) {
+    precondition(number >= 0 && number <= count)
+    _setCount(count - number)
+  }
+
   @usableFromInline @inline(__always)
   mutating func _setCount(_ value: Int) { count = value }
 }

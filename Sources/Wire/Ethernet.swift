@@ -13,6 +13,8 @@ public enum EtherType {
 public enum IPProtocol {
   public static let tcp: UInt8 = 6
   public static let udp: UInt8 = 17
+  /// The fragment header of IPv6 (RFC 8200 section 4.5).
+  public static let fragment: UInt8 = 44
 }
 
 public enum Ethernet {

@@ -12,6 +12,7 @@ struct Network: Sendable {
     var ports: [Int]
     var remotes: [IPAddress]
     var keepsInnerTags = false
+    var options: Topology.Segment.Options { keepsInnerTags ? [.keepsInnerTags] : [] }
   }
 
   enum Place: Sendable { case port(Int), vtep(IPAddress) }
@@ -23,7 +24,11 @@ struct Network: Sendable {
     var state = FDBEntry.State.static
   }
 
-  var settings = TunnelSettings(local: .local, hashKey: 1)
+  var settings: TunnelSettings = {
+    var settings = TunnelSettings(local: .local)
+    settings.hashKey = 1
+    return settings
+  }()
   var segments = [
     Segment(vni: 100, ports: [1, 2], remotes: [.remote, .third]),
     Segment(vni: 200, ports: [3], remotes: [], keepsInnerTags: true),
@@ -39,6 +44,15 @@ struct Network: Sendable {
   var entries: [Entry] = []
   /// Packet memory.
   var chunks = 64
+
+  /// Local ports have the number of their port.
+  func topology(_ vtep: (IPAddress) -> Int) -> Topology {
+    let localPorts = wires.enumerated().map { port, isWire -> LocalPort? in
+      segments.firstIndex { $0.ports.contains(port) }.map { LocalPort(port: port, segment: $0, isWire: isWire) }
+    }
+    return Topology(
+      segments: segments.map { .init(vni: $0.vni, remotes: $0.remotes.map(vtep), options: $0.options) }, localPorts: localPorts)
+  }
 
   func header(to vtep: IPAddress) -> OuterHeader {
     OuterHeader(
@@ -88,8 +102,8 @@ struct Rig: ~Copyable {
 
   init(_ network: Network, batch: Int = 8) throws {
     let forwarding = try Forwarding(maximumEntries: 1024)
-    func vtep(_ address: IPAddress) -> Int { forwarding.vteps.add(address)!.index }
-    for address in network.listed { forwarding.vteps.list(vtep(address)) }
+    func vtep(_ address: IPAddress) -> Int { forwarding.vteps.add(Remote(address, port: network.settings.port))!.index }
+    for address in network.listed { forwarding.vteps.setListed(vtep(address)) }
     for entry in network.entries {
       let destination: Destination
       switch entry.place {
@@ -100,15 +114,11 @@ struct Rig: ~Copyable {
     }
     var ports = Slots<Port>(capacity: network.wires.count)
     for _ in network.wires { ports.append(.memory(MemoryPort())) }
-    let segments = network.segments.map {
-      Topology.Segment(vni: $0.vni, ports: $0.ports, remotes: $0.remotes.map(vtep), keepsInnerTags: $0.keepsInnerTags)
-    }
-    let control = try WorkerControl(ports: network.wires.count, discovered: try Doorbell())
+    let control = try WorkerControl(discovered: try Doorbell())
     let umem = try UMEM(chunkSize: 2048, chunkCount: network.chunks)
     let worker = try Worker(
-      egress: Egress(umem: umem, ports: ports, batch: batch),
-      topology: Topology(segments: segments, wires: network.wires), forwarding: forwarding, settings: network.settings,
-      batch: batch, control: control)
+      egress: Egress(umem: umem, ports: ports, batch: batch, events: control.events),
+      topology: network.topology(vtep), forwarding: forwarding, settings: network.settings, batch: batch, control: control)
     self.worker = worker
     self.forwarding = forwarding
     self.control = control
@@ -118,7 +128,9 @@ struct Rig: ~Copyable {
 
   /// Makes known how to reach a VTEP.
   func publish(_ header: OuterHeader) {
-    guard let (index, _) = forwarding.vteps.add(header.destination) else { preconditionFailure("no room for a VTEP") }
+    guard let (index, _) = forwarding.vteps.add(Remote(header.destination, port: network.settings.port)) else {
+      preconditionFailure("no room for a VTEP")
+    }
     forwarding.vteps.publish(header, at: index)
   }
 

@@ -60,7 +60,7 @@ struct StupidGateway {
     if network.settings.onlyListed && !network.listed.contains(IPAddress(v4: source)) { return .vtepNotListed }
 
     var inner = Array(packet[(ip + 36)..<(ip + 20 + udpLength)])
-    if let reason = refusal(inner, segment) { return reason }
+    if let reason = refusal(inner) ?? refusal(ofTags: inner, segment) { return reason }
     if network.settings.learning {
       if let reason = learn(inner, segment, .vtep(source)) { return reason }
     } else if hosts[Host(segment: segment, mac: Array(inner[6..<12]))]?.state == .permanent {
@@ -83,8 +83,13 @@ struct StupidGateway {
   private mutating func bridge(_ frame: [UInt8], from port: Int) -> DropReason? {
     guard let segment = network.segments.firstIndex(where: { $0.ports.contains(port) }) else { return nil }
     guard frame.count >= 14 else { return .frameTooSmall }
-    if let reason = refusal(frame, segment) ?? learn(frame, segment, .port(port)) { return reason }
+    if let reason = refusal(frame) { return reason }
     var frame = frame
+    if isTagged(frame) {
+      guard frame.count >= 18 else { return .frameTooSmall }
+      if frame.number(14, 2) & 0xfff == 0 { frame.removeSubrange(12..<16) }
+    }
+    if let reason = refusal(ofTags: frame, segment) ?? learn(frame, segment, .port(port)) { return reason }
     Self.completeChecksum(&frame)
     switch destination(frame, segment) {
     case .port(port): return .samePort
@@ -128,12 +133,17 @@ struct StupidGateway {
 
   // MARK: Both ways
 
-  private func refusal(_ frame: [UInt8], _ segment: Int) -> DropReason? {
+  private func refusal(_ frame: [UInt8]) -> DropReason? {
     if frame[6] & 1 != 0 || frame[6..<12].allSatisfy({ $0 == 0 }) { return .macInvalidSource }
     if frame[0..<5] == [0x01, 0x80, 0xc2, 0, 0] && frame[5] < 16 { return .linkLocalGroup }
-    if [0x8100, 0x88a8].contains(frame.number(12, 2)) && !network.segments[segment].keepsInnerTags { return .innerVLAN }
     return nil
   }
+
+  private func refusal(ofTags frame: [UInt8], _ segment: Int) -> DropReason? {
+    isTagged(frame) && !network.segments[segment].keepsInnerTags ? .innerVLAN : nil
+  }
+
+  private func isTagged(_ frame: [UInt8]) -> Bool { [0x8100, 0x88a8].contains(frame.number(12, 2)) }
 
   private mutating func learn(_ frame: [UInt8], _ segment: Int, _ place: Place) -> DropReason? {
     let host = Host(segment: segment, mac: Array(frame[6..<12]))

@@ -1,5 +1,6 @@
 import TestSupport
 import Testing
+import Wire
 
 @testable import Datapath
 
@@ -10,8 +11,8 @@ import Testing
     var random = Seeded(UInt64(count))
     var vnis = Set((0..<count / 2).map(UInt32.init))
     while vnis.count < count { vnis.insert(UInt32(random.below(1 << 24))) }
-    let segments = vnis.map { Topology.Segment(vni: $0, ports: [], remotes: []) }
-    let topology = Topology(segments: segments, wires: [true])
+    let segments = vnis.map { Topology.Segment(vni: $0) }
+    let topology = Topology(segments: segments, localPorts: [])
     var wrong = 0
     for (index, segment) in segments.enumerated() where topology.segment(ofVNI: segment.vni) != index { wrong += 1 }
     for _ in 0..<1000 {
@@ -23,20 +24,32 @@ import Testing
 
   @Test func knowsPortsAndRemotes() {
     let topology = Topology(
-      segments: [
-        Topology.Segment(vni: 10, ports: [1, 63], remotes: [5, 6]),
-        Topology.Segment(vni: 20, ports: [2], remotes: [], keepsInnerTags: true),
-        Topology.Segment(vni: 30, ports: [], remotes: [7]),
-      ], wires: (0..<64).map { $0 % 2 == 0 })
-    let records = (0..<3).map { topology.segments[$0] }
-    #expect(records.map(\.vni) == [10, 20, 30])
-    #expect(records.map(\.ports) == [1 << 1 | 1 << 63, 1 << 2, 0])
-    #expect(records.map(\.keepsInnerTags) == [false, true, false])
-    let remotes = records.map { record in (0..<record.remoteCount).map { topology.remotes[Int(record.firstRemote + $0)] } }
-    #expect(remotes == [[5, 6], [], [7]])
-    let segments = (0..<64).map { topology.segmentOfPort[$0] }
-    #expect(segments[1] == 0 && segments[63] == 0 && segments[2] == 1 && segments.count { $0 == -1 } == 61)
-    let wires = (0..<64).map { topology.isWire[$0] }
-    #expect(wires == (0..<64).map { $0 % 2 == 0 })
+      segments: [.init(vni: 10, remotes: [5, 6]), nil, .init(vni: 20, options: [.keepsInnerTags]), .init(vni: 30, remotes: [7])],
+      localPorts: [
+        nil, LocalPort(port: 1, segment: 0, isWire: true), LocalPort(port: 63, segment: 0, isWire: false),
+        LocalPort(port: 2, vlan: .tagged(id: 100, service: false), segment: 2, isWire: true),
+        LocalPort(port: 2, vlan: .tagged(id: 100, service: true), segment: 3, isWire: true),
+        LocalPort(port: 3, vlan: .trunk, segment: 2, isWire: true),
+        LocalPort(port: 0, vlan: .tagged(id: 4094, service: false), segment: 0, isWire: true),
+      ], lists: [[], [8, 9]], groups: [IPAddress(v4: 0xef01_0101)])
+    let records = (0..<4).map { topology.segments[$0] }
+    #expect(records.map(\.vni) == [10, 0, 20, 30] && records.map(\.keepsInnerTags) == [false, false, true, false])
+    func remotes(_ span: Topology.Span) -> [Int32] { span.range.map { topology.remotes[$0] } }
+    func members(_ span: Topology.Span) -> [Int32] { span.range.map { topology.members[$0] } }
+    #expect(records.map { remotes($0.remotes) } == [[5, 6], [], [], [7]])
+    #expect(records.map { members($0.localPorts) } == [[1, 2, 6], [], [3, 5], [4]])
+    #expect((0..<2).map { remotes(topology.lists[$0]) } == [[], [8, 9]])
+    #expect((0..<64).map { topology.untagged[$0] }.enumerated().filter { $0.element >= 0 }.map(\.offset) == [1, 3, 63])
+    let tags: [(port: Int, type: UInt16, vid: UInt16, number: Int32)] = [
+      (2, 0x8100, 100, 3), (2, 0x88a8, 100, 4), (2, 0x8100, 101, -1), (0, 0x8100, 4094, 6), (0, 0x88a8, 4094, -1), (1, 0x8100, 100, -1),
+    ]
+    for tag in tags {
+      let number = topology.localPort(of: tag.port, type: tag.type, vid: tag.vid)
+      #expect(number == tag.number)
+    }
+    let (isOneArmed, hears, ignores) = (
+      topology.isOneArmed, topology.listens(to: IPAddress(v4: 0xef01_0101)), topology.listens(to: IPAddress(v4: 0xef01_0102))
+    )
+    #expect(isOneArmed && hears && !ignores)
   }
 }

@@ -22,16 +22,16 @@ import Wire
     var indexes: [IPAddress: Int] = [:]
     for number in 0..<5000 {
       let address = number % 2 == 0 ? Self.address(number) : IPAddress(high: 0x2001_0db8_0000_0000, low: UInt64(number))
-      let before = table.index(of: address)
-      let added = table.add(address)
-      let again = table.add(address)
+      let before = table.index(of: Remote(address))
+      let added = table.add(Remote(address))
+      let again = table.add(Remote(address))
       #expect(before == nil && added?.isNew == true && again?.isNew == false && added?.index == again?.index)
       indexes[address] = added?.index
     }
     #expect(Set(indexes.values).count == 5000 && table.count == 5000)
     #expect(Set(table.indexes) == Set(indexes.values))
     for (address, index) in indexes {
-      let found = table.index(of: address)
+      let found = table.index(of: Remote(address))
       let kept = table.address(index)
       #expect(found == index && kept == address)
     }
@@ -40,24 +40,24 @@ import Wire
   @Test func refusesWhatDoesNotFit() throws {
     let table = try VTEPTable()
     let limit = VTEPTable.capacity / 4 * 3
-    let added = (0..<limit + 100).count { table.add(Self.address($0)) != nil }
+    let added = (0..<limit + 100).count { table.add(Remote(Self.address($0))) != nil }
     #expect(added == limit && table.count == limit)
-    let (first, last) = (table.add(Self.address(0)), table.index(of: Self.address(limit)))
+    let (first, last) = (table.add(Remote(Self.address(0))), table.index(of: Remote(Self.address(limit))))
     #expect(first?.isNew == false && last == nil)
   }
 
   @Test func remembersWhoIsListed() throws {
     let table = try VTEPTable()
-    let indexes = (0..<10).compactMap { table.add(Self.address($0))?.index }
-    for index in indexes.prefix(5) { table.list(index) }
+    let indexes = (0..<10).compactMap { table.add(Remote(Self.address($0)))?.index }
+    for index in indexes.prefix(5) { table.setListed(index) }
     #expect(indexes.map { table.isListed($0) } == [true, true, true, true, true, false, false, false, false, false])
     // Listing leaves the entry findable.
-    #expect((0..<10).map { table.index(of: Self.address($0)) } == indexes)
+    #expect((0..<10).map { table.index(of: Remote(Self.address($0))) } == indexes)
   }
 
   @Test func copiesTheHeaderThatWasPublished() throws {
     let table = try VTEPTable()
-    let added = table.add(.remote)
+    let added = table.add(Remote(.remote))
     let index = try #require(added?.index)
     #expect(table.isResolved(index) == false)
     for number in [7, 200] as [UInt64] {
@@ -97,21 +97,21 @@ import Wire
       for number in 0..<4000 {
         // Nil: another thread was just adding something there.
         while true {
-          guard let (_, isNew) = shared.table.add(Self.address(number)) else { continue }
+          guard let (_, isNew) = shared.table.add(Remote(Self.address(number))) else { continue }
           if isNew { shared.added.add(1, ordering: .relaxed) }
           break
         }
       }
     }
     #expect(shared.added.load(ordering: .relaxed) == 4000 && shared.table.count == 4000)
-    let indexes = (0..<4000).map { shared.table.index(of: Self.address($0)) }
+    let indexes = (0..<4000).map { shared.table.index(of: Remote(Self.address($0))) }
     #expect(Set(indexes).count == 4000 && !indexes.contains(nil))
   }
 
   /// While one thread publishes, others copy the old header or the new one, never a mix.
   @Test func neverMixesHeaders() throws {
     let shared = try Shared()
-    let added = shared.table.add(.remote)
+    let added = shared.table.add(Remote(.remote))
     let index = try #require(added?.index)
     let headers = (0..<16 as Range<UInt64>).map { Self.header($0 + 1, mtu: UInt16(1400 + $0)) }
     let bytes = headers.map(\.bytes)

@@ -53,11 +53,14 @@ struct Gateway: ~Copyable {
     var ports = Slots<Port>(capacity: 2)
     ports.append(.replay(underlay))
     ports.append(.replay(lan))
+    let control = try WorkerControl(discovered: Doorbell())
+    var settings = TunnelSettings(local: Frames.local)
+    settings.hashKey = 0x5eed
+    let topology = Topology(
+      segments: [.init(vni: Frames.vni, remotes: remotes)], localPorts: [nil, LocalPort(port: 1, segment: 0, isWire: true)])
     let worker = try Worker(
-      egress: Egress(umem: umem, ports: ports, batch: Self.batch),
-      topology: Topology(segments: [.init(vni: Frames.vni, ports: [1], remotes: remotes)], wires: [true, true]),
-      forwarding: forwarding, settings: TunnelSettings(local: Frames.local, hashKey: 0x5eed), batch: Self.batch,
-      control: WorkerControl(ports: 2, discovered: Doorbell()))
+      egress: Egress(umem: umem, ports: ports, batch: Self.batch, events: control.events), topology: topology,
+      forwarding: forwarding, settings: settings, batch: Self.batch, control: control)
     self.worker = worker
     self.sink = sink
   }
@@ -74,7 +77,7 @@ struct Gateway: ~Copyable {
   private static func addRemotes(_ count: Int, _ vteps: borrowing VTEPTable) -> [Int] {
     (0..<count).map { number in
       let address = IPAddress(v4: Frames.firstRemote + UInt32(number))
-      guard let (index, _) = vteps.add(address) else { preconditionFailure("the table of VTEPs is empty") }
+      guard let (index, _) = vteps.add(Remote(address)) else { preconditionFailure("the table of VTEPs is empty") }
       let header = OuterHeader(
         nextHop: Frames.remoteMAC, sourceMAC: Frames.localMAC, source: Frames.local, destination: address, ttl: 64,
         destinationPort: VXLAN.defaultPort, mtu: 1500)

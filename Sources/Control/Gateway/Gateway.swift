@@ -20,10 +20,10 @@ public enum Gateway {
 
     let forwarding = try Forwarding(maximumEntries: configuration.maxFDB)
     let remotes = try configuration.remotes.map { remote in
-      guard let (vtep, _) = forwarding.vteps.add(remote) else {
+      guard let (vtep, _) = forwarding.vteps.add(Remote(remote, port: configuration.destinationPort)) else {
         throw GatewayError("--remote \(remote): the VTEP table is full; it takes \(VTEPTable.limit) VTEPs")
       }
-      forwarding.vteps.list(vtep)
+      forwarding.vteps.setListed(vtep)
       return vtep
     }
     let discovered = try Doorbell()

@@ -64,8 +64,3 @@ extension Reporter {
       + "\(plan.workers) worker\(plan.workers == 1 ? "" : "s")"
   }
 }
-
-extension Snapshot {
-  /// Over all ports.
-  func sum(_ counter: PortCounter) -> UInt64 { (0..<ports).reduce(0) { $0 + self[counter, $1] } }
-}

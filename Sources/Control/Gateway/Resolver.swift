@@ -22,17 +22,15 @@ struct Resolver: ~Copyable {
 
   private let forwarding: Forwarding
   private let local: IPAddress
-  private let port: UInt16
   private let ttl: UInt8
   private(set) var underlay: Link
   private(set) var ways: [Int: Way] = [:]
   private let log: Logger
 
-  init(_ forwarding: Forwarding, underlay: Link, local: IPAddress, port: UInt16, ttl: UInt8, log: Logger) {
+  init(_ forwarding: Forwarding, underlay: Link, local: IPAddress, ttl: UInt8, log: Logger) {
     self.forwarding = forwarding
     self.underlay = underlay
     self.local = local
-    self.port = port
     self.ttl = ttl
     self.log = log
   }
@@ -77,7 +75,7 @@ struct Resolver: ~Copyable {
   }
 
   private mutating func resolve(_ vtep: Int, _ netlink: borrowing NetlinkSocket) throws(SystemError) {
-    adopt(try look(forwarding.vteps.address(vtep), netlink), of: vtep)
+    adopt(try look(forwarding.vteps.remote(vtep), netlink), of: vtep)
   }
 
   private mutating func adopt(_ way: Way, of vtep: Int) {
@@ -92,7 +90,8 @@ struct Resolver: ~Copyable {
   }
 
   /// Route, next hop, its MAC address; asks the kernel to find or to verify the last if it is not sure of it.
-  private func look(_ address: IPAddress, _ netlink: borrowing NetlinkSocket) throws(SystemError) -> Way {
+  private func look(_ remote: Remote, _ netlink: borrowing NetlinkSocket) throws(SystemError) -> Way {
+    let address = remote.address
     guard underlay.isUp else { return Way(state: .unreachable("\(underlay.name) is down"), nextHop: nil) }
     guard let route = try netlink.route(to: address, from: local) else {
       return Way(state: .unreachable("no route"), nextHop: nil)
@@ -108,7 +107,7 @@ struct Resolver: ~Copyable {
     if !(neighbour?.isConfirmed ?? false) { try netlink.resolve(nextHop, on: underlay.index) }
     guard let neighbour, neighbour.isUsable, let mac = neighbour.mac else { return Way(state: .incomplete, nextHop: nextHop) }
     let header = OuterHeader(
-      nextHop: mac, sourceMAC: underlay.mac, source: local, destination: address, ttl: ttl, destinationPort: port,
+      nextHop: mac, sourceMAC: underlay.mac, source: local, destination: address, ttl: ttl, destinationPort: remote.port,
       mtu: UInt16(clamping: min(route.mtu ?? underlay.mtu, underlay.mtu)))
     return Way(state: .resolved(header), nextHop: nextHop)
   }

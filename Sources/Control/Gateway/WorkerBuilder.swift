@@ -39,7 +39,7 @@ struct WorkerBuilder: ~Copyable {
   ) throws -> WorkerThread {
     let umem = try UMEM(chunkSize: chunkSize, chunkCount: chunkCount)
     let memory = modes.contains(where: \.isXDP) ? try XSKMemory(umem, settings: xsk) : nil
-    var ports = Slots<Port>(capacity: plan.ports.count)
+    var ports = Slots<Port>(capacity: Topology.portLimit)
     var isFirst = true
     var tap = 0
     for port in plan.ports {
@@ -56,13 +56,16 @@ struct WorkerBuilder: ~Copyable {
         isFirst = false
       }
     }
-    let control = try WorkerControl(ports: plan.ports.count, discovered: discovered)
+    let control = try WorkerControl(discovered: discovered)
     controls.append(control)
-    let wires = plan.ports.map { if case .nic = $0 { true } else { false } }
-    let topology = Topology(segments: plan.segments.map { .init(vni: $0.vni, ports: $0.ports, remotes: remotes) }, wires: wires)
+    let localPorts = plan.ports.enumerated().map { port, kind -> LocalPort? in
+      let isWire = if case .nic = kind { true } else { false }
+      return plan.segments.firstIndex { $0.ports.contains(port) }.map { LocalPort(port: port, segment: $0, isWire: isWire) }
+    }
+    let topology = Topology(segments: plan.segments.map { .init(vni: $0.vni, remotes: remotes) }, localPorts: localPorts)
     let batch = plan.configuration.batch
     // A batch that floods fills outgoing batches faster than incoming ones.
-    let egress = Egress(umem: umem, ports: ports, batch: 2 * batch)
+    let egress = Egress(umem: umem, ports: ports, batch: 2 * batch, events: control.events)
     let worker = try Worker(
       egress: egress, topology: topology, forwarding: forwarding, settings: plan.tunnelSettings, batch: batch, control: control)
     return WorkerThread(worker, polling: plan.configuration.poll)
@@ -145,8 +148,13 @@ extension Plan {
   }
 
   var tunnelSettings: TunnelSettings {
-    TunnelSettings(
-      local: local, port: configuration.destinationPort, sourcePorts: configuration.sourcePorts, tos: tos, df: df,
-      learning: configuration.learning, onlyListed: configuration.vteps == .listed)
+    var settings = TunnelSettings(local: local)
+    settings.port = configuration.destinationPort
+    settings.sourcePorts = configuration.sourcePorts
+    settings.tos = tos
+    settings.df = df
+    settings.learning = configuration.learning
+    settings.onlyListed = configuration.vteps == .listed
+    return settings
   }
 }
