@@ -11,11 +11,11 @@ extension Encapsulator {
   ///   - local: number of the local port that the frame came from.
   @inline(__always)
   mutating func encapsulate(
-    _ frame: Frame, to vtep: Int, vni: UInt32, from local: Int, _ now: Tick, _ forwarding: borrowing Forwarding,
+    _ frame: Frame, _ inner: FrameHeaders, to vtep: Int, vni: UInt32, from local: Int, _ now: Tick, _ forwarding: borrowing Forwarding,
     _ topology: borrowing Topology, _ egress: inout Egress
   ) {
     guard let info = forwarding.vteps.headerInfo(vtep) else { return wait(frame, vtep, vni, local, now, &egress) }
-    switch write(frame, vtep, info, vni, forwarding, &egress) {
+    switch write(frame, inner, vtep, info, vni, forwarding, &egress) {
     case .sent: break
     case .tooBig: refuse(frame, info, from: local, now, topology, &egress)
     case .headerChanged: wait(frame, vtep, vni, local, now, &egress)
@@ -26,11 +26,10 @@ extension Encapsulator {
 
   @inline(__always)
   private mutating func write(
-    _ frame: Frame, _ vtep: Int, _ info: VTEPTable.HeaderInfo, _ vni: UInt32, _ forwarding: borrowing Forwarding, _ egress: inout Egress
+    _ frame: Frame, _ inner: FrameHeaders, _ vtep: Int, _ info: VTEPTable.HeaderInfo, _ vni: UInt32, _ forwarding: borrowing Forwarding, _ egress: inout Egress
   ) -> Outcome {
     let totalLength = Int(frame.length) &+ info.overhead
     guard totalLength <= info.mtu else { return .tooBig }
-    let inner = FrameHeaders(egress.umem.bytes(frame), key: settings.hashKey)
     var sum: UInt64 = 0
     if info.hasUDPChecksum { sum = UDPChecksum.innerSum(egress.umem.bytes(frame)) }
     var packet = frame
@@ -166,7 +165,8 @@ extension Encapsulator {
       guard let entry = waiting.removeFirst() else { return }
       if forwarding.vteps.isResolved(entry.vtep) {
         egress.count(.waitingLeft)
-        encapsulate(entry.frame, to: entry.vtep, vni: entry.vni, from: entry.local, now, forwarding, topology, &egress)
+        let inner = FrameHeaders(egress.umem.bytes(entry.frame), key: settings.hashKey)
+        encapsulate(entry.frame, inner, to: entry.vtep, vni: entry.vni, from: entry.local, now, forwarding, topology, &egress)
       } else if now.milliseconds >= entry.deadline {
         egress.count(.waitingLeft)
         egress.drop(entry.frame, .neighbourFailed)

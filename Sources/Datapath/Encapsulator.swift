@@ -144,19 +144,20 @@ public struct Encapsulator: ~Copyable, Sendable {
   ) {
     var frame = classified.frame
     egress.completeChecksum(&frame)
+    let inner = FrameHeaders(egress.umem.bytes(frame), key: settings.hashKey)
     let segment = topology.segments[Int(classified.segment)]
     let isGroup = classified.destination & 0x0100_0000_0000 != 0
     guard !isGroup || segment.options.contains(.hasGroupEntries), let entry = forwarding.fdb.lookUp(classified.destination) else {
-      return flood(frame, classified, segment, segment.remotes, now, forwarding, topology, &egress)
+      return flood(frame, inner, classified, segment, segment.remotes, now, forwarding, topology, &egress)
     }
     let index = entry.destination.index
     if isGroup || entry.destination.isList {
       // The bridge's other ports get their copies whatever the tunnel does.
       let list = entry.destination.isList ? topology.lists[index] : Topology.Span()
-      return flood(frame, classified, segment, list, now, forwarding, topology, &egress)
+      return flood(frame, inner, classified, segment, list, now, forwarding, topology, &egress)
     }
     if entry.destination.isVTEP {
-      encapsulate(frame, to: index, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
+      encapsulate(frame, inner, to: index, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     } else if index == Int(classified.local) {
       egress.drop(frame, .samePort)
     } else {
@@ -167,7 +168,7 @@ public struct Encapsulator: ~Copyable, Sendable {
   /// One copy for each remote of the list and each other local port; the last place gets the frame itself.
   @inline(never)
   private mutating func flood(
-    _ frame: Frame, _ classified: Classified, _ segment: Topology.SegmentRecord, _ list: Topology.Span, _ now: Tick,
+    _ frame: Frame, _ inner: FrameHeaders, _ classified: Classified, _ segment: Topology.SegmentRecord, _ list: Topology.Span, _ now: Tick,
     _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress
   ) {
     let isAlone = segment.localPorts.count <= 1
@@ -182,11 +183,11 @@ public struct Encapsulator: ~Copyable, Sendable {
     // The frame itself goes to the local ports if there are others, else to the last remote.
     for index in isAlone ? remotes.dropLast() : remotes {
       guard let copy = egress.replicate(frame) else { continue }
-      encapsulate(copy, to: Int(topology.remotes[index]), vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
+      encapsulate(copy, inner, to: Int(topology.remotes[index]), vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     }
     if isAlone {
       let last = Int(topology.remotes[remotes.upperBound - 1])
-      encapsulate(frame, to: last, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
+      encapsulate(frame, inner, to: last, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     } else {
       egress.deliver(frame, toAll: segment, but: Int(classified.local), topology)
     }
