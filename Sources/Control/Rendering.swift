@@ -6,9 +6,20 @@ extension Report.FDBEntry: CustomStringConvertible {
   /// A line of `bridge fdb show`.
   public var description: String {
     var words = [mac.description, "dev", ifname]
-    if let dst { words += ["dst", dst.description] }
-    words += ["vni", "\(vni)"] + flags
+    if let dst { words += ["dst", "\(dst)"] }
+    if let port { words += ["port", "\(port)"] }
+    words += ["vni", "\(vni)"]
+    if let srcVNI { words += ["src_vni", "\(srcVNI)"] }
+    words += flags
     if state != .learned { words.append(state.rawValue) }
+    return words.joined(separator: " ")
+  }
+}
+
+extension Report.Neighbour: CustomStringConvertible {
+  /// A line of `ip neigh show`, with the VNI.
+  public var description: String {
+    let words = ["\(dst)", "dev", dev, "lladdr", "\(lladdr)", "vni", "\(vni)"] + (router ? ["router"] : []) + state.map(\.rawValue)
     return words.joined(separator: " ")
   }
 }
@@ -21,7 +32,10 @@ extension ControlResponse {
     case .vni(let segments): Report.VNI.table(segments).description
     case .vtep(let vteps): Report.VTEP.table(vteps).description
     case .link(let links): links.map(\.description).joined(separator: "\n")
+    case .neigh(let neighbours): neighbours.map(\.description).joined(separator: "\n")
+    case .config(let text): text
     case .stats(let stats): stats.description
+    case .done: ""
     case .error(let message): message
     }
   }
@@ -42,14 +56,17 @@ extension Report.VNI {
 
 extension Report.VTEP {
   static func table(_ vteps: [Self]) -> Table {
+    let heading = ["ADDRESS", "PORT", "VNI", "STATE", "VIA", "MAC", "DEV", "MTU", "UDPCSUM", "LISTED", "LEARNED"]
     let rows = vteps.map { vtep in
       [
-        vtep.address.description, vtep.state.rawValue, vtep.via?.description ?? "-", vtep.mac?.description ?? "-", vtep.dev,
-        vtep.listed ? "yes" : "no", "\(vtep.learned)", vtep.reason ?? "",
+        "\(vtep.address)", cell(vtep.port), cell(vtep.vni), vtep.state.rawValue, cell(vtep.via), cell(vtep.mac), vtep.dev,
+        cell(vtep.mtu), vtep.udpcsum ? "on" : "off", vtep.listed ? "yes" : "no", "\(vtep.learned)", vtep.reason ?? "",
       ]
     }
-    return Table(rows: [["ADDRESS", "STATE", "VIA", "MAC", "DEV", "LISTED", "LEARNED"]] + rows, numbers: [6])
+    return Table(rows: [heading] + rows, numbers: [1, 2, 7, 10])
   }
+
+  private static func cell(_ value: (some CustomStringConvertible)?) -> String { value?.description ?? "-" }
 }
 
 extension Report.Link: CustomStringConvertible {
@@ -66,6 +83,7 @@ extension Report.Link: CustomStringConvertible {
         ["", "FRAMES", "BYTES"], ["rx", "\(rx.frames)", "\(rx.bytes)"], ["tx", "\(tx.frames)", "\(tx.bytes)"],
       ], numbers: [1, 2])
     var lines = ["\(ifname): " + words.joined(separator: " ")]
+    if !ports.isEmpty { lines.append("    ports " + ports.joined(separator: " ")) }
     lines += traffic.description.split(separator: "\n").map { "    " + $0 }
     if !dropped.isEmpty { lines.append("    dropped " + Self.words(dropped)) }
     if !xdp.isEmpty { lines.append("    xdp " + Self.words(xdp)) }
@@ -103,5 +121,40 @@ extension Report.Stats: CustomStringConvertible {
         }, numbers: Set(0...7))
     let parts = [totals] + (drops.isEmpty ? [] : [reasons]) + [memory, threads]
     return parts.map(\.description).joined(separator: "\n\n")
+  }
+}
+
+extension MonitorEvent: CustomStringConvertible {
+  /// A line of `bridge monitor fdb` or of `ip monitor`.
+  public var description: String {
+    switch self {
+    case .fdb(.learned, let entry), .fdb(.moved, let entry), .fdb(.added, let entry): "\(entry)"
+    // The kernel calls what has aged stale.
+    case .fdb(.aged, let entry): "Deleted \(entry) stale"
+    case .fdb(.deleted, let entry): "Deleted \(entry)"
+    case .l2miss(let miss): "miss dev \(miss.ifname) lladdr \(miss.mac) vni \(miss.vni) STALE"
+    case .l3miss(let miss): "miss \(miss.dst) dev \(miss.dev) vni \(miss.vni) STALE"
+    case .neigh(.deleted, let neighbour): "Deleted \(neighbour)"
+    case .neigh(_, let neighbour): "\(neighbour)"
+    case .vtep(let verb, let vtep): (verb == .deleted ? "Deleted vtep " : "vtep ") + vtep.line
+    case .link(let verb, let link): (verb == .deleted ? "Deleted " : "") + "\(link.ifname): mtu \(link.mtu) state \(link.up ? "UP" : "DOWN")"
+    case .lost(let count): "lost \(count) events, which came faster than they could be told"
+    }
+  }
+}
+
+extension Report.VTEP {
+  /// On one line, for events.
+  var line: String {
+    var words = ["\(address)"]
+    if let port { words += ["port", "\(port)"] }
+    if let vni { words += ["vni", "\(vni)"] }
+    words += ["dev", dev]
+    if let via, via != address { words += ["via", "\(via)"] }
+    if let mac { words += ["lladdr", "\(mac)"] }
+    if let mtu { words += ["mtu", "\(mtu)"] }
+    words.append(state.rawValue)
+    if let reason { words.append("(\(reason))") }
+    return words.joined(separator: " ")
   }
 }

@@ -5,15 +5,21 @@ public enum Report {
   /// An entry of the FDB, as `bridge fdb show` has it. The entries of 00:00:00:00:00:00 are the replication list.
   public struct FDBEntry: Codable, Sendable, Equatable {
     public enum State: String, Codable, Sendable {
+      /// By traffic, or by hand as dynamic: what ages. bridge(8) has no word for it.
       case learned = ""
       case `static`, permanent
     }
     public var mac: MACAddress
     /// The local port; for an entry that points to a VTEP, the interface that stands for the segment.
     public var ifname: String
-    /// The VTEP; nil for an entry that points to a local port.
+    /// The VTEP; nil for an entry that points to a local port. An entry with several has a row for each.
     public var dst: IPAddress?
+    /// The VTEP's UDP port; nil: the gateway's.
+    public var port: UInt16?
+    /// On the wire.
     public var vni: UInt32
+    /// The segment's, where another is on the wire.
+    public var srcVNI: UInt32?
     public var state: State
     /// "self" for an entry that points to a VTEP, as the kernel's vxlan device has it.
     public var flags: [String]
@@ -21,15 +27,47 @@ public enum Report {
     public var age: UInt32?
 
     public init(
-      mac: MACAddress, ifname: String, dst: IPAddress? = nil, vni: UInt32, state: State, flags: [String] = [], age: UInt32? = nil
+      mac: MACAddress, ifname: String, dst: IPAddress? = nil, port: UInt16? = nil, vni: UInt32, srcVNI: UInt32? = nil,
+      state: State, flags: [String] = [], age: UInt32? = nil
     ) {
       self.mac = mac
       self.ifname = ifname
       self.dst = dst
+      self.port = port
       self.vni = vni
+      self.srcVNI = srcVNI
       self.state = state
       self.flags = flags
       self.age = age
+    }
+
+    private enum CodingKeys: String, CodingKey { case mac, ifname, dst, port, vni, srcVNI = "src_vni", state, flags, age }
+  }
+
+  /// A neighbour for which ARP and ND are answered, as `ip neigh show` has it.
+  public struct Neighbour: Codable, Sendable, Equatable {
+    public enum State: String, Codable, Sendable {
+      /// By hand.
+      case permanent = "PERMANENT"
+      /// Snooped.
+      case reachable = "REACHABLE"
+    }
+    public var dst: IPAddress
+    /// The interface that stands for the segment.
+    public var dev: String
+    public var lladdr: MACAddress
+    public var vni: UInt32
+    public var router: Bool
+    /// One; ip(8) has a list.
+    public var state: [State]
+
+    public init(dst: IPAddress, dev: String, lladdr: MACAddress, vni: UInt32, router: Bool = false, state: State) {
+      self.dst = dst
+      self.dev = dev
+      self.lladdr = lladdr
+      self.vni = vni
+      self.router = router
+      self.state = [state]
     }
   }
 
@@ -72,33 +110,48 @@ public enum Report {
     }
   }
 
-  /// A remote VTEP.
+  /// A remote VTEP, or a group of them.
   public struct VTEP: Codable, Sendable, Equatable {
+    public enum Kind: String, Codable, Sendable { case vtep, group }
     public enum State: String, Codable, Sendable { case resolved, unresolved, unreachable }
     public var address: IPAddress
+    /// UDP port; nil: the gateway's.
+    public var port: UInt16?
+    /// On the wire; nil: the segment's.
+    public var vni: UInt32?
+    public var kind: Kind
     public var state: State
     /// Why it is unreachable.
     public var reason: String?
     /// The next hop: the VTEP itself or a router.
     public var via: IPAddress?
-    /// The next hop's.
+    /// The next hop's, or the group's.
     public var mac: MACAddress?
     public var dev: String
-    /// Whether it is named as --remote.
+    /// Bytes of the largest outer packet that gets there; nil: not known.
+    public var mtu: Int?
+    /// Whether outer UDP checksums are sent.
+    public var udpcsum: Bool
+    /// Whether it is in a replication list.
     public var listed: Bool
     /// Learned FDB entries that point to it.
     public var learned: Int
 
     public init(
-      address: IPAddress, state: State, reason: String? = nil, via: IPAddress? = nil, mac: MACAddress? = nil, dev: String,
-      listed: Bool, learned: Int
+      address: IPAddress, port: UInt16? = nil, vni: UInt32? = nil, kind: Kind = .vtep, state: State, reason: String? = nil,
+      via: IPAddress? = nil, mac: MACAddress? = nil, dev: String, mtu: Int? = nil, udpcsum: Bool = false, listed: Bool, learned: Int
     ) {
       self.address = address
+      self.port = port
+      self.vni = vni
+      self.kind = kind
       self.state = state
       self.reason = reason
       self.via = via
       self.mac = mac
       self.dev = dev
+      self.mtu = mtu
+      self.udpcsum = udpcsum
       self.listed = listed
       self.learned = learned
     }
@@ -120,6 +173,8 @@ extension Report {
     public var mtu: Int
     public var address: MACAddress
     public var promiscuous: Bool
+    /// Its local ports with their VNIs and VLANs, as `--map` has them: "4100=eth1:100".
+    public var ports: [String]
     public var rx: Traffic
     public var tx: Traffic
     /// Frames that the kernel or the port dropped, by the name of the kernel's counter (XDP_STATISTICS in if_xdp.h,
@@ -130,7 +185,7 @@ extension Report {
 
     public init(
       ifname: String, role: Role, driver: String?, mode: Mode, zerocopy: Bool, queues: Int, mtu: Int, address: MACAddress,
-      promiscuous: Bool, rx: Traffic, tx: Traffic, dropped: [String: UInt64], xdp: [String: UInt64]
+      promiscuous: Bool, ports: [String] = [], rx: Traffic, tx: Traffic, dropped: [String: UInt64], xdp: [String: UInt64]
     ) {
       self.ifname = ifname
       self.role = role
@@ -141,6 +196,7 @@ extension Report {
       self.mtu = mtu
       self.address = address
       self.promiscuous = promiscuous
+      self.ports = ports
       self.rx = rx
       self.tx = tx
       self.dropped = dropped

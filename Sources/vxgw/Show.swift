@@ -12,14 +12,14 @@ struct ShowOptions: ParsableArguments {
 }
 
 protocol ShowCommand: ParsableCommand {
-  static var request: ControlRequest.Command { get }
+  static var request: ControlQuery { get }
   var options: ShowOptions { get }
 }
 
 extension ShowCommand {
   func run() throws {
     var client = try ControlClient(path: options.socket)
-    let response = try client.send(ControlRequest(Self.request))
+    let response = try client.send(.query(Self.request))
     let text = options.json ? try response.json() : response.text
     if !text.isEmpty { print(text) }
   }
@@ -38,7 +38,7 @@ struct FDB: ParsableCommand {
         Entries without dst are on local ports. The entries of 00:00:00:00:00:00 are the replication list: the VTEPs that \
         get a copy of BUM frames.
         """)
-    static let request = ControlRequest.Command.fdbShow
+    static let request = ControlQuery.fdbShow
     @OptionGroup var options: ShowOptions
   }
 }
@@ -50,7 +50,7 @@ struct VNI: ParsableCommand {
   struct Show: ShowCommand {
     static let configuration = CommandConfiguration(
       commandName: "show", abstract: "Prints each VNI's ports, remote VTEPs, FDB entries and traffic.")
-    static let request = ControlRequest.Command.vniShow
+    static let request = ControlQuery.vniShow
     @OptionGroup var options: ShowOptions
   }
 }
@@ -62,7 +62,7 @@ struct VTEP: ParsableCommand {
   struct Show: ShowCommand {
     static let configuration = CommandConfiguration(
       commandName: "show", abstract: "Prints each remote VTEP, and whether and through which next hop it is reached.")
-    static let request = ControlRequest.Command.vtepShow
+    static let request = ControlQuery.vtepShow
     @OptionGroup var options: ShowOptions
   }
 }
@@ -74,7 +74,7 @@ struct Link: ParsableCommand {
   struct Show: ShowCommand {
     static let configuration = CommandConfiguration(
       commandName: "show", abstract: "Prints each interface's driver, mode, queues, and what it received, sent and dropped.")
-    static let request = ControlRequest.Command.linkShow
+    static let request = ControlQuery.linkShow
     @OptionGroup var options: ShowOptions
   }
 }
@@ -82,6 +82,6 @@ struct Link: ParsableCommand {
 struct Stats: ShowCommand {
   static let configuration = CommandConfiguration(
     commandName: "stats", abstract: "Prints where all frames went, and why those that were dropped were.")
-  static let request = ControlRequest.Command.stats
+  static let request = ControlQuery.stats
   @OptionGroup var options: ShowOptions
 }

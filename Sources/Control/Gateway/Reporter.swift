@@ -24,18 +24,24 @@ final class Reporter: ControlResponder {
 
   var plan: Plan { assembly.plan }
 
-  func respond(to request: ControlRequest) -> ControlResponse {
+  func respond(to query: ControlQuery) -> ControlResponse {
     do {
-      switch request.command {
+      switch query {
       case .fdbShow: return .fdb(entries())
       case .vniShow: return .vni(segments())
       case .vtepShow: return .vtep(vteps())
       case .linkShow: return .link(try links())
+      case .neighShow: return .neigh([])
+      case .configShow: return .config(plan.configuration.description)
       case .stats: return .stats(stats())
       }
     } catch {
       return .error("\(error)")
     }
+  }
+
+  func perform(_ change: ControlChange) -> ControlResponse {
+    ControlResponse(performing: change) { throw ChangeError.unsupported("this gateway can't be changed while it runs") }
   }
 
   // MARK: Tables

@@ -136,11 +136,15 @@ extension ControlServer {
   }
 
   private func answer(_ line: [UInt8]) -> [UInt8] {
-    guard let request = try? JSON.decode(ControlRequest.self, from: line) else {
-      let commands = ControlRequest.Command.allCases.map(\.rawValue).joined(separator: ", ")
-      return encode(.error("not a request: one JSON object a line, with a \"command\" out of \(commands)"))
+    do {
+      switch try JSON.decode(ControlRequest.self, from: line) {
+      case .query(let query): return encode(responder.respond(to: query))
+      case .change(let change): return encode(responder.perform(change))
+      case .monitor: return encode(.error("not yet"))
+      }
+    } catch {
+      return encode(.error("not a request: \(error)"))
     }
-    return encode(responder.respond(to: request))
   }
 
   private func encode(_ response: ControlResponse) -> [UInt8] {
