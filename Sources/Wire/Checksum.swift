@@ -30,6 +30,14 @@ public enum Checksum {
     return UInt16(truncatingIfNeeded: sum)
   }
 
+  /// The checksum for a running sum of everything it covers, as TCP and UDP send it: never zero, which would say "none" in
+  /// UDP (RFC 768) and means the same as all ones in TCP.
+  @inlinable @inline(__always)
+  public static func field(_ sum: UInt64) -> UInt16 {
+    let checksum = ~fold(sum)
+    return checksum == 0 ? 0xffff : checksum
+  }
+
   /// The checksum after one 16-bit field that it covers has changed (RFC 1624 section 3, equation 3).
   @inlinable @inline(__always)
   public static func updated(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {

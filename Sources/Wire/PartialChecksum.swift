@@ -11,6 +11,12 @@ public enum PartialChecksum {
   @inlinable @inline(__always)
   public static func complete(_ frame: inout MutableRawSpan) -> Bool {
     guard let header = TransportHeader(frame.bytes) else { return false }
+    return complete(&frame, header)
+  }
+
+  /// The same for a frame whose transport header is known.
+  @inlinable @inline(__always)
+  public static func complete(_ frame: inout MutableRawSpan, _ header: TransportHeader) -> Bool {
     let pseudoHeader = Checksum.fold(header.pseudoHeader(frame.bytes, length: header.end &- header.start))
     guard frame.bytes.big16(at: header.checksum) == pseudoHeader else { return false }
     complete(&frame, header.start..<header.end, at: header.checksum)
@@ -30,8 +36,6 @@ public enum PartialChecksum {
   /// Replaces the pseudo-header's sum at `field` by the checksum over it and the rest of `range`.
   @usableFromInline
   static func complete(_ frame: inout MutableRawSpan, _ range: Range<Int>, at field: Int) {
-    let checksum = ~Checksum.fold(Checksum.sum(frame.bytes, range))
-    // Zero would say "none" in UDP (RFC 768); in TCP both zeros mean the same.
-    frame.store(big16: checksum == 0 ? 0xffff : checksum, at: field)
+    frame.store(big16: Checksum.field(Checksum.sum(frame.bytes, range)), at: field)
   }
 }

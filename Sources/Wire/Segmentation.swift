@@ -126,7 +126,6 @@ public struct Segmentation: BitwiseCopyable, Sendable {
     let sum =
       outer.pseudoHeader(segment.bytes, length: segment.byteCount - outer.start)
       + Checksum.sum(segment.bytes, outer.start..<inner.start) + UInt64(~innerPseudoHeader)
-    let checksum = ~Checksum.fold(sum)
-    segment.store(big16: checksum == 0 ? 0xffff : checksum, at: outer.checksum)
+    segment.store(big16: Checksum.field(sum), at: outer.checksum)
   }
 }

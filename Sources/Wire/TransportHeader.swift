@@ -3,21 +3,20 @@
 ///
 /// Everything was checked against the frame's real length: the fixed part of the transport header lies before `end`, and
 /// `end` inside the frame. Offsets are in bytes from the frame's first.
-@usableFromInline
-struct TransportHeader: BitwiseCopyable, Sendable {
+public struct TransportHeader: BitwiseCopyable, Sendable {
   /// The IP header.
-  @usableFromInline var ip: Int
-  @usableFromInline var isIPv6: Bool
-  @usableFromInline var isTCP: Bool
+  public let ip: Int
+  public let isIPv6: Bool
+  public let isTCP: Bool
   /// The transport header.
-  @usableFromInline var start: Int
+  public let start: Int
   /// The end of the IP packet, which Ethernet padding may follow.
-  @usableFromInline var end: Int
+  public let end: Int
 
   /// Nil for everything else, and for frames that are shorter than their headers say. `ethernet` is where the destination
   /// MAC address is.
   @inlinable @inline(__always)
-  init?(_ bytes: RawSpan, ethernet: Int = 0) {
+  public init?(_ bytes: RawSpan, ethernet: Int = 0) {
     var ip = ethernet &+ Ethernet.headerLength
     guard ip &+ 20 <= bytes.byteCount else { return nil }
     var type = bytes.big16(at: ip &- 2)
@@ -54,14 +53,16 @@ struct TransportHeader: BitwiseCopyable, Sendable {
 
   /// Where the checksum is (RFC 9293 section 3.1, RFC 768).
   @inlinable @inline(__always)
-  var checksum: Int { start &+ (isTCP ? 16 : 6) }
+  public var checksum: Int { start &+ (isTCP ? 16 : 6) }
+
+  @inlinable @inline(__always)
+  public var protocolNumber: UInt8 { isTCP ? IPProtocol.tcp : IPProtocol.udp }
 
   /// The running sum of the pseudo-header for `length` bytes of transport header and data.
   @inlinable @inline(__always)
-  func pseudoHeader(_ bytes: RawSpan, length: Int) -> UInt64 {
-    let number = isTCP ? IPProtocol.tcp : IPProtocol.udp
-    return isIPv6
-      ? Checksum.pseudoHeader(ipv6: bytes, at: ip, protocol: number, length: length)
-      : Checksum.pseudoHeader(ipv4: bytes, at: ip, protocol: number, length: length)
+  public func pseudoHeader(_ bytes: RawSpan, length: Int) -> UInt64 {
+    isIPv6
+      ? Checksum.pseudoHeader(ipv6: bytes, at: ip, protocol: protocolNumber, length: length)
+      : Checksum.pseudoHeader(ipv4: bytes, at: ip, protocol: protocolNumber, length: length)
   }
 }
