@@ -43,6 +43,23 @@ public struct FrameHeaders: BitwiseCopyable {
     }
   }
 
+  /// IPv4 TTL or IPv6 hop limit; 0 when the frame is neither. Read when asked for, so that it costs nothing otherwise.
+  ///
+  /// - Parameter frame: the same as before.
+  @inlinable @inline(__always)
+  public func hopLimit(_ frame: RawSpan) -> UInt8 {
+    guard isIP else { return 0 }
+    return frame.byte(at: networkOffset &+ (etherType == EtherType.ipv6 ? 7 : 8))
+  }
+
+  /// IPv6 flow label, 20 bits, host order; 0 when the frame is not IPv6. Read when asked for.
+  ///
+  /// - Parameter frame: the same as before.
+  @inlinable @inline(__always)
+  public func flowLabel(_ frame: RawSpan) -> UInt32 {
+    isIP && etherType == EtherType.ipv6 ? frame.big32(at: networkOffset) & 0xf_ffff : 0
+  }
+
   @inlinable @inline(__always)
   mutating func readIPv4(_ frame: RawSpan, _ room: Int, _ key: UInt64) {
     isIP = true

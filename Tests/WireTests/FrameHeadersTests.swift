@@ -65,6 +65,21 @@ import Wire
     }
   }
 
+  /// TTL, hop limit and flow label are read behind tags, and are 0 where there are none.
+  @Test func readsWhatIsInherited() {
+    var ipv6 = IPv6Header(hopLimit: 3, trafficClass: 0xff)
+    ipv6.flowLabel = 0xabcde
+    for tags in Self.tags {
+      for (ip, hopLimit, flowLabel) in [(IPv4Header(ttl: 9), 9, 0), (ipv6, 3, 0xabcde), (ARPMessage(), 0, 0)]
+        as [(any Layer, UInt8, UInt32)]
+      {
+        let frame = packet([EthernetHeader()] + tags + [ip, UDPHeader(to: 1)])
+        let headers = Self.read(frame)
+        #expect(unsafe headers.hopLimit(frame.span.bytes) == hopLimit && headers.flowLabel(frame.span.bytes) == flowLabel)
+      }
+    }
+  }
+
   @Test(arguments: kinds) func hashesFlows(_ kind: Kind) {
     let hash = Self.read(kind.frame([], (1000, 53), false)).flowHash
     for tags in Self.tags {
