@@ -166,7 +166,7 @@ public struct Decapsulator: ~Copyable, Sendable {
   private func checkUDP(_ bytes: RawSpan, _ network: Int, _ udp: Int, _ length: Int) -> DropReason? {
     if bytes.big16(at: udp &+ 6) == 0 { return isIPv4 || settings.acceptsZeroUDP6 ? nil : .udpChecksum }
     guard settings.verifiesUDPChecksum else { return nil }
-    return UDPChecksum.isRight(bytes, network: network, udp: udp, length: length) ? nil : .udpChecksum
+    return OuterChecksum.isRight(bytes, ip: network, isIPv6: !isIPv4, datagram: udp..<udp &+ length) ? nil : .udpChecksum
   }
 
   /// The sum of the IPv4 header's ten 16-bit words, folded: 0xffff when the checksum is right (RFC 1071).

@@ -92,23 +92,18 @@ public struct Egress: ~Copyable, Sendable {
 }
 
 extension UMEM {
-  /// Puts a VLAN tag (TPID and TCI as on the wire) behind the frame's addresses, which move back into the headroom.
+  /// Puts a VLAN tag behind the frame's addresses, which move back into the headroom.
   @inline(never)
   mutating func pushTag(_ tag: UInt32, _ frame: inout Frame) {
-    let addresses = (bytes(frame).big64(at: 0), bytes(frame).big32(at: 8))
-    frame.prepend(4)
+    frame.prepend(VLAN.tagLength)
     var bytes = mutableBytes(frame)
-    bytes.store(big64: addresses.0, at: 0)
-    bytes.store(big32: addresses.1, at: 8)
-    bytes.store(big32: tag, at: 12)
+    bytes.insertVLANTag(tag)
   }
 
   /// Takes the outermost VLAN tag out of a frame that has one: its addresses move forward.
   mutating func popTag(_ frame: inout Frame) {
-    let addresses = (bytes(frame).big64(at: 0), bytes(frame).big32(at: 8))
-    frame.removeFirst(4)
     var bytes = mutableBytes(frame)
-    bytes.store(big64: addresses.0, at: 0)
-    bytes.store(big32: addresses.1, at: 8)
+    bytes.removeVLANTag()
+    frame.removeFirst(VLAN.tagLength)
   }
 }

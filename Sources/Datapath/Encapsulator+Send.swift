@@ -31,22 +31,31 @@ extension Encapsulator {
     let totalLength = Int(frame.length) &+ info.overhead
     guard totalLength <= info.mtu else { return .tooBig }
     var sum: UInt64 = 0
-    if info.hasUDPChecksum { sum = UDPChecksum.innerSum(egress.umem.bytes(frame)) }
+    if info.hasUDPChecksum { sum = Self.innerSum(egress.umem.bytes(frame)) }
+    let hopLimit = settings.inheritsTTL ? inner.hopLimit(egress.umem.bytes(frame)) : 0
+    let label = settings.flowLabel == .inherit ? inner.flowLabel(egress.umem.bytes(frame)) : inner.flowHash & 0xf_ffff
     var packet = frame
     packet.prepend(info.length)
     var bytes = egress.umem.mutableBytes(packet)
     guard forwarding.vteps.writeHeader(vtep, info, into: &bytes) else { return .headerChanged }
     let vni = info.hasVNI ? forwarding.vteps.remote(vtep).vni ?? vni : vni
-    let outer = Outer(info: info, inner: inner, length: totalLength, vni: vni, innerSum: sum)
+    let outer = Outer(info: info, inner: inner, hopLimit: hopLimit, flowLabel: label, length: totalLength, vni: vni, innerSum: sum)
     if info.isIPv6 { patchIPv6(&bytes, outer) } else { patchIPv4(&bytes, outer) }
     egress.send(packet, to: Topology.underlay)
     return .sent
   }
 
+  @inline(never)
+  private static func innerSum(_ frame: RawSpan) -> UInt64 { OuterChecksum.innerSum(frame, TransportHeader(frame)) }
+
   /// What the fields that differ from packet to packet are made from.
   private struct Outer {
     let info: VTEPTable.HeaderInfo
     let inner: FrameHeaders
+    /// Of the outer header; 0: the remote's.
+    let hopLimit: UInt8
+    /// Of the outer IPv6 header, where it is not the remote's.
+    let flowLabel: UInt32
     /// Of the IP packet, in bytes.
     let length: Int
     let vni: UInt32
@@ -67,10 +76,10 @@ extension Encapsulator {
     }
     let network = outer.info.length &- OuterHeader.FromEnd.ipv4
     var sum = outer.info.partialSum &+ UInt32(ds) &+ UInt32(truncatingIfNeeded: outer.length) &+ UInt32(identification) &+ UInt32(fragment)
-    if settings.inheritsTTL, let ttl = ttl(bytes, outer, network) {
+    if outer.hopLimit != 0 {
       // TTL is the upper half of its word; adding the complement takes the old one out (RFC 1624).
-      sum &+= UInt32(ttl) << 8 &+ (0xffff &- UInt32(bytes.bytes.byte(at: network &+ 8)) << 8)
-      bytes.store(ttl, at: network &+ 8)
+      sum &+= UInt32(outer.hopLimit) << 8 &+ (0xffff &- UInt32(bytes.bytes.byte(at: network &+ 8)) << 8)
+      bytes.store(outer.hopLimit, at: network &+ 8)
     }
     sum = (sum & 0xffff) &+ sum >> 16
     sum = (sum & 0xffff) &+ sum >> 16
@@ -88,19 +97,10 @@ extension Encapsulator {
   @inline(never)
   private func patchIPv6(_ bytes: inout MutableRawSpan, _ outer: Outer) {
     let network = outer.info.length &- OuterHeader.FromEnd.ipv6
-    if settings.inheritsTTL, let ttl = ttl(bytes, outer, network) { bytes.store(ttl, at: network &+ 7) }
-    var label: UInt32
-    switch settings.flowLabel {
-    case .fixed: label = bytes.bytes.big32(at: network)
-    case .hash: label = outer.inner.flowHash
-    case .inherit:
-      label =
-        outer.inner.isIP && outer.inner.etherType == EtherType.ipv6
-        ? bytes.bytes.big32(at: outer.info.length &+ outer.inner.networkOffset) : 0
-    }
-    label = label & 0xf_ffff | UInt32(dsField(outer.inner)) << 20 | 6 << 28
+    if outer.hopLimit != 0 { bytes.store(outer.hopLimit, at: network &+ 7) }
+    let label = settings.flowLabel == .fixed ? bytes.bytes.big32(at: network) & 0xf_ffff : outer.flowLabel
     var header = bytes._mutatingExtracting(network..<network &+ OuterHeader.FromEnd.ipv6)
-    header.store(big32: label, at: 0)
+    header.store(big32: label | UInt32(dsField(outer.inner)) << 20 | 6 << 28, at: 0)
     header.store(big16: UInt16(truncatingIfNeeded: outer.length &- 40), at: 4)
     patchUDP(&header, outer, at: 40)
   }
@@ -126,13 +126,6 @@ extension Encapsulator {
   private func dsField(_ inner: FrameHeaders) -> UInt8 {
     if case .fixed(let value) = settings.tos { return value & ~3 | inner.dsField & 3 }
     return inner.dsField
-  }
-
-  /// The inner packet's TTL or hop limit; nil when it is no IP packet, which keeps the VTEP's.
-  private func ttl(_ bytes: borrowing MutableRawSpan, _ outer: Outer, _ network: Int) -> UInt8? {
-    guard outer.inner.isIP else { return nil }
-    let offset = outer.info.length &+ outer.inner.networkOffset
-    return bytes.bytes.byte(at: offset &+ (outer.inner.etherType == EtherType.ipv6 ? 7 : 8))
   }
 
   /// A frame that does not fit.

@@ -8,6 +8,8 @@ public enum ChangeError: Error, Equatable, Sendable {
   /// `add` of an FDB entry that exists, even if it points elsewhere.
   case fdbEntryExists(MACAddress)
   case noFDBEntry
+  /// `append` to the entry of a unicast address.
+  case unicastAppended
   /// `replace` of the entry of a group, which is a list.
   case groupReplaced
   /// Neither a VTEP nor a local port.
@@ -40,7 +42,7 @@ public enum ChangeError: Error, Equatable, Sendable {
 
   public var errno: Errno {
     switch self {
-    case .fdbEntryExists, .neighbourExists, .vtepListed, .segmentExists: .fileExists
+    case .fdbEntryExists, .unicastAppended, .neighbourExists, .vtepListed, .segmentExists: .fileExists
     case .noFDBEntry, .noSegment, .noNeighbour, .vtepNotListed, .noPort: .noSuchFileOrDirectory
     case .groupReplaced, .unsupported: .notSupportedOnSocket  // EOPNOTSUPP
     case .noDestination, .groupOnLocalPort, .segmentMissing, .segmentMismatch, .invalid: .invalidArgument
@@ -64,6 +66,7 @@ extension ChangeError: CustomStringConvertible {
     case .fdbEntryExists(let mac) where mac.isZero || mac.isMulticast:
       ("it exists already", "use append for another destination")
     case .fdbEntryExists: ("it exists already", "use replace")
+    case .unicastAppended: ("a unicast address has one destination, and it has one already", "use replace")
     case .noFDBEntry: ("no such entry", "vxgw fdb show lists them")
     case .groupReplaced: ("the entry of a group can't be replaced", "del it or some of its destinations, and append others")
     case .noDestination: ("no destination", "give dst IP, or a local port as dev")
