@@ -262,7 +262,7 @@ public struct Decapsulator: ~Copyable, Sendable {
     if packet.outerDS & 3 != 0 && !Self.propagateCongestion(frame, packet.outerDS, &egress.umem) {
       return egress.drop(frame, .ipTunnelECN)
     }
-    egress.completeChecksum(&frame)
+    if let transport = TransportHeader(egress.umem.bytes(frame)) { egress.completeChecksum(&frame, transport) }
     let isGroup = packet.destination & 0x0100_0000_0000 != 0
     if !isGroup, let entry = forwarding.fdb.lookUp(packet.destination) {
       guard entry.destination.isPort else { return egress.drop(frame, .splitHorizon) }

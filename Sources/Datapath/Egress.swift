@@ -48,10 +48,10 @@ public struct Egress: ~Copyable, Sendable {
 
   /// Completes the transport checksum if it is partial.
   @inline(__always)
-  mutating func completeChecksum(_ frame: inout Frame) {
+  mutating func completeChecksum(_ frame: inout Frame, _ transport: TransportHeader) {
     if frame.checksumIsComplete { return }
     var bytes = umem.mutableBytes(frame)
-    if PartialChecksum.complete(&bytes) { count(.checksumsCompleted) }
+    if PartialChecksum.complete(&bytes, transport) { count(.checksumsCompleted) }
     frame.checksumIsComplete = true
   }
 

@@ -143,8 +143,7 @@ public struct Encapsulator: ~Copyable, Sendable {
     _ classified: Classified, _ now: Tick, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress
   ) {
     var frame = classified.frame
-    egress.completeChecksum(&frame)
-    let inner = FrameHeaders(egress.umem.bytes(frame), key: settings.hashKey)
+    let inner = readInner(&frame, &egress)
     let segment = topology.segments[Int(classified.segment)]
     let isGroup = classified.destination & 0x0100_0000_0000 != 0
     guard !isGroup || segment.options.contains(.hasGroupEntries), let entry = forwarding.fdb.lookUp(classified.destination) else {
@@ -164,6 +163,17 @@ public struct Encapsulator: ~Copyable, Sendable {
       egress.deliver(frame, to: topology.localPorts[index])
     }
   }
+
+  /// What the outer header follows from. Completes the transport checksum, if it is partial, on the way.
+  @inline(__always)
+  private func readInner(_ frame: inout Frame, _ egress: inout Egress) -> FrameHeaders {
+    guard let transport = TransportHeader(egress.umem.bytes(frame)) else { return readOther(frame, egress.umem) }
+    egress.completeChecksum(&frame, transport)
+    return FrameHeaders(egress.umem.bytes(frame), transport, key: settings.hashKey)
+  }
+
+  @inline(never)
+  func readOther(_ frame: Frame, _ umem: borrowing UMEM) -> FrameHeaders { FrameHeaders(umem.bytes(frame), key: settings.hashKey) }
 
   /// One copy for each remote of the list and each other local port; the last place gets the frame itself.
   @inline(never)
