@@ -21,6 +21,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
     .target(name: "CLinux", linkerSettings: [.linkedLibrary("xdp"), .linkedLibrary("bpf")]),
@@ -33,7 +34,7 @@ let package = Package(
     .target(
       name: "Control",
       dependencies: [
-        "CLinux", "Wire", "PacketIO", "Datapath",
+        "CLinux", "Wire", "PacketIO", "Datapath", "Yams",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

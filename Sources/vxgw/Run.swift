@@ -6,7 +6,10 @@ struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Runs a gateway until SIGTERM or SIGINT (the default command).",
-    usage: "vxgw [run] --iface IF --vni N [--lan IF | --tap NAME] [--remote ADDR[,ADDR]] [OPTIONS]",
+    usage: """
+      vxgw [run] --iface IF --vni N [--lan IF[:VLAN] | --tap NAME] [--remote ADDR[,ADDR] | --group ADDR] [OPTIONS]
+      vxgw [run] --config FILE [OPTIONS]
+      """,
     discussion: """
       Examples:
 
@@ -17,27 +20,34 @@ struct Run: ParsableCommand {
         vxgw --iface ens192 --vni 4100 --lan eth1 --remote 192.0.2.2,192.0.2.3
           The LAN behind eth1 in VNI 4100, with two remote VTEPs.
 
-        vxgw --iface ens192 --map 4100=eth1 --map 4200=eth2 --map 1=tap:vxgw1
-          Three isolated segments in one process.
+        vxgw --iface ens192 --map 4100=eth1:100 --map 4200=eth1:200 --map 1=tap:vxgw1
+          Three isolated segments in one process, two of them VLANs of eth1.
+
+        vxgw --iface ens192 --local 2001:db8::1 --vni 4100 --group ff05::100
+          IPv6 underlay, BUM traffic by multicast.
+
+      Presets, which give defaults that others have:
+
+      \(Preset.allCases.map { "  \($0.rawValue)\n    \($0.options)" }.joined(separator: "\n"))
       """)
 
   @OptionGroup(title: "Segments") var segments: SegmentOptions
   @OptionGroup(title: "VTEP and outer header") var vtep: VTEPOptions
-  @OptionGroup(title: "FDB") var fdb: FDBOptions
+  @OptionGroup(title: "Checksums and inner frames") var frames: FrameOptions
+  @OptionGroup(title: "FDB and neighbours") var fdb: FDBOptions
   @OptionGroup(title: "Input and output") var io: IOOptions
   @OptionGroup(title: "Operation") var operation: OperationOptions
 
   var settings: Settings {
-    [segments.settings, vtep.settings, fdb.settings, io.settings, operation.settings].reduce(into: [:]) { all, group in
-      all.merge(group) { $1 }
-    }
+    let groups = [segments.settings, vtep.settings, frames.settings, fdb.settings, io.settings, operation.settings]
+    return groups.reduce(into: [:]) { all, group in all.merge(group) { $1 } }
   }
 
   func run() throws {
     let configuration = try Configuration(settings)
     if operation.check {
       let summary = try Gateway.check(configuration)
-      return print(configuration, summary, separator: "\n")
+      return print(configuration.yaml, summary, separator: "\n")
     }
     try Gateway.run(configuration, log: StandardErrorLog.logger(level: configuration.logLevel))
   }

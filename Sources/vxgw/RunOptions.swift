@@ -5,63 +5,133 @@ import Control
 // stop at the first.
 
 struct SegmentOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Underlay NIC.", valueName: "if"))
+  @Option(help: ArgumentHelp("YAML file with options of the same names; what is given here comes first.", valueName: "file"))
+  var config: String?
+  @Option(help: ArgumentHelp("Defaults that others have; see below.", valueName: "kernel|flannel|windows|cilium"))
+  var preset: String?
+  @Option(help: ArgumentHelp("Underlay NIC; with a VLAN, the outer packets carry its 802.1Q tag.", valueName: "if[:vlan]"))
   var iface: String?
   @Option(help: ArgumentHelp("VNI, 0 to 16777215. Repeatable with taps.", valueName: "n"))
   var vni: [String] = []
-  @Option(help: ArgumentHelp("Bridge this NIC into the VNI. Repeatable.", valueName: "if"))
+  @Option(
+    help: ArgumentHelp(
+      "Bridge this NIC into the VNI, or one VLAN of it (100, or s100 for 802.1ad), the tag taken off towards the VNI; or all of "
+        + "them, tags untouched (trunk). Repeatable. The underlay NIC may be one, with a VLAN.",
+      valueName: "if[:vlan|:trunk]"))
   var lan: [String] = []
   @Option(
     help: ArgumentHelp(
       "TAP device as local port. With several --vni, one for each. (default: vxgw<VNI> if there is no --lan)", valueName: "name"))
   var tap: [String] = []
-  @Option(help: ArgumentHelp("Several VNIs in one process: --map 4100=eth1 --map 1=tap:vxgw1.", valueName: "vni=port"))
+  @Option(
+    help: ArgumentHelp(
+      "Several VNIs in one process, also by ranges: --map 4100=eth1:100 --map 1=tap:vxgw1 --map 10100-10199=eth2:100-199.",
+      valueName: "vni=port"))
   var map: [String] = []
 
-  var settings: Settings { [.iface: list(iface), .vni: vni, .lan: lan, .tap: tap, .map: map] }
+  var settings: Settings {
+    [.preset: list(preset), .iface: list(iface), .vni: vni, .lan: lan, .tap: tap, .map: map]
+  }
 }
 
 struct VTEPOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Outer source address. (default: the primary address of the underlay NIC)", valueName: "addr"))
+  @Option(
+    help: ArgumentHelp("Outer source address, IPv4 or IPv6. (default: the primary address of the underlay NIC)", valueName: "addr"))
   var local: String?
-  @Option(help: ArgumentHelp("Remote VTEPs for BUM traffic (head-end replication). Repeatable.", valueName: "addr[,addr]"))
+  @Option(
+    help: ArgumentHelp(
+      "Remote VTEPs for BUM traffic (head-end replication), of all VNIs or of one. A VNI with remotes or a group of its own does "
+        + "not get the common ones. Repeatable.",
+      valueName: "[vni=]addr[,addr]"))
   var remote: [String] = []
+  @Option(
+    help: ArgumentHelp("Multicast group for BUM traffic, joined with IGMP or MLD; of all VNIs or of one.", valueName: "[vni=]addr"))
+  var group: [String] = []
   @Option(
     name: [.customLong("dstport"), .customLong("port")],
     help: ArgumentHelp("UDP port; 8472 for flannel and for kernels left on their default. (default: 4789)", valueName: "n"))
   var dstport: String?
   @Option(help: ArgumentHelp("Outer source ports, a hash of the inner flow. (default: 49152-65535)", valueName: "low-high"))
   var srcport: String?
-  @Option(help: ArgumentHelp("Outer TTL, 1 to 255. (default: 64)", valueName: "n"))
+  @Option(help: ArgumentHelp("Outer TTL, 1 to 255. (default: auto: 64, and 1 to a multicast group)", valueName: "n|auto|inherit"))
   var ttl: String?
   @Option(help: ArgumentHelp("Outer type of service. ECN always follows RFC 6040. (default: 0)", valueName: "n|inherit"))
   var tos: String?
   @Option(help: ArgumentHelp("Outer don't-fragment bit. (default: unset)", valueName: "set|unset|inherit"))
   var df: String?
+  @Option(help: ArgumentHelp("Outer IPv6 flow label, 0 to 1048575. (default: 0)", valueName: "n|inherit|hash"))
+  var flowlabel: String?
 
   var settings: Settings {
     [
-      .local: list(local), .remote: remote, .dstport: list(dstport), .srcport: list(srcport), .ttl: list(ttl),
-      .tos: list(tos), .df: list(df),
+      .local: list(local), .remote: remote, .group: group, .dstport: list(dstport), .srcport: list(srcport), .ttl: list(ttl),
+      .tos: list(tos), .df: list(df), .flowlabel: list(flowlabel),
+    ]
+  }
+}
+
+struct FrameOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Outer UDP checksum when sending over IPv4; or to one VTEP, over IPv4 and IPv6. Repeatable. (default: auto)",
+      valueName: "auto|on|off|addr=on|addr=off"))
+  var udpcsum: [String] = []
+  @Option(
+    name: .customLong("udp6zerocsum"),
+    help: ArgumentHelp("UDP checksums of zero over IPv6: which to send, which to accept. (default: rx)", valueName: "none|tx|rx|tx,rx"))
+  var udp6zerocsum: String?
+  @Flag(inversion: .prefixedNo, help: "Verify received outer UDP checksums that are not zero. (default: --no-verify-udpcsum)")
+  var verifyUdpcsum: Bool?
+  @Option(
+    help: ArgumentHelp(
+      "Reserved bits of a received VXLAN header: ignore them, drop the packet if one is set (strict), or if one of a 64-bit mask "
+        + "is. (default: ignore)",
+      valueName: "ignore|strict|mask"))
+  var reservedBits: String?
+  @Option(
+    help: ArgumentHelp("Frames with a VLAN tag inside a segment; a trunk keeps them anyway. (default: drop)", valueName: "drop|keep"))
+  var innerVlan: String?
+  @Option(help: ArgumentHelp("MTU of TAP devices, 68 to 65535. (default: what fits through the underlay)", valueName: "n"))
+  var mtu: String?
+  @Option(
+    help: ArgumentHelp("Largest TCP segment that SYNs through the tunnel offer. (default: auto, what fits)", valueName: "auto|off|bytes"))
+  var mssClamp: String?
+
+  var settings: Settings {
+    [
+      .udpcsum: udpcsum, .udp6zerocsum: list(udp6zerocsum), .verifyUDPChecksum: list(verifyUdpcsum),
+      .reservedBits: list(reservedBits), .innerVLAN: list(innerVlan), .mtu: list(mtu), .mssClamp: list(mssClamp),
     ]
   }
 }
 
 struct FDBOptions: ParsableArguments {
-  @Flag(inversion: .prefixedNo, help: "Learn MAC addresses from traffic.")
-  var learning = true
+  @Flag(inversion: .prefixedNo, help: "Learn MAC addresses from the underlay; from local ports they always are. (default: --learning)")
+  var learning: Bool?
   @Option(help: ArgumentHelp("Forget learned entries that were not seen for so long; 0 is never. (default: 300)", valueName: "seconds"))
   var ageing: String?
   @Option(help: ArgumentHelp("Most entries of the FDB. (default: 1048576)", valueName: "n"))
   var maxFdb: String?
   @Option(
     help: ArgumentHelp(
-      "From whom frames are accepted: the --remote VTEPs, or any. (default: listed if there are --remotes, else any)",
+      "From whom frames are accepted: from remotes and destinations of static entries, or from any VTEP. (default: listed if there "
+        + "are remotes and no group, else any)",
       valueName: "listed|any"))
   var vteps: String?
+  @Flag(inversion: .prefixedNo, help: "Answer ARP and ND from the neighbours entered by hand, and send none on. (default: --no-proxy)")
+  var proxy: Bool?
+  @Flag(inversion: .prefixedNo, help: "Answer ARP and ND where the answer is known, entered or overheard. (default: --no-suppress)")
+  var suppress: Bool?
+  @Flag(name: .customLong("l2miss"), inversion: .prefixedNo, help: "Report destinations without FDB entry. (default: --no-l2miss)")
+  var l2miss: Bool?
+  @Flag(name: .customLong("l3miss"), inversion: .prefixedNo, help: "Report neighbours that nobody knows. (default: --no-l3miss)")
+  var l3miss: Bool?
 
   var settings: Settings {
-    [.learning: [learning ? "on" : "off"], .ageing: list(ageing), .maxFDB: list(maxFdb), .vteps: list(vteps)]
+    [
+      .learning: list(learning), .ageing: list(ageing), .maxFDB: list(maxFdb), .vteps: list(vteps), .proxy: list(proxy),
+      .suppress: list(suppress), .l2miss: list(l2miss), .l3miss: list(l3miss),
+    ]
   }
 }
 
@@ -104,10 +174,11 @@ struct OperationOptions: ParsableArguments {
   var socket: String?
   @Option(help: ArgumentHelp("What is told on standard error. (default: info)", valueName: "debug|info|warning|error"))
   var logLevel: String?
-  @Flag(help: "Check the options and print what would run, without running it.")
+  @Flag(help: "Check the options and the file, and print what would run as a file for --config, without running it.")
   var check = false
 
   var settings: Settings { [.socket: list(socket), .logLevel: list(logLevel)] }
 }
 
 private func list(_ text: String?) -> [String] { text.map { [$0] } ?? [] }
+private func list(_ flag: Bool?) -> [String] { flag.map { [$0 ? "on" : "off"] } ?? [] }

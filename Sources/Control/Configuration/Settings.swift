@@ -1,71 +1,183 @@
-/// The options of `vxgw run`. The raw value is the option's name without its dashes.
+/// The options of `vxgw run`, in the order of the manual. The raw value is the option's name without its dashes, and the
+/// key in a file.
 public enum Setting: String, CaseIterable, Sendable {
-  case iface, vni, lan, tap, map, local, remote, dstport, srcport, ttl, tos, df, learning, ageing
+  case iface, vni, lan, tap, map, preset, local, remote, group, dstport, srcport, ttl, tos, df, flowlabel, udpcsum, udp6zerocsum
+  case verifyUDPChecksum = "verify-udpcsum"
+  case reservedBits = "reserved-bits"
+  case innerVLAN = "inner-vlan"
+  case mtu
+  case mssClamp = "mss-clamp"
+  case learning, ageing
   case maxFDB = "max-fdb"
-  case vteps, io
+  case vteps, proxy, suppress, l2miss, l3miss, io
   case zeroCopy = "zero-copy"
   case workers, cpus, batch, ring, frames
   case frameSize = "frame-size"
   case poll, socket
   case logLevel = "log-level"
+
+  /// Whether it has no value on the command line: --proxy, --no-proxy. As text it is "on" or "off".
+  var isFlag: Bool { [.verifyUDPChecksum, .learning, .proxy, .suppress, .l2miss, .l3miss].contains(self) }
+
+  /// Whether it may be given several times; of the others the last counts, as in most tools.
+  var isList: Bool { [.vni, .lan, .tap, .map, .remote, .group, .udpcsum].contains(self) }
+
+  /// Those that together say which segments there are.
+  static let ofSegments: Set<Setting> = [.vni, .lan, .tap, .map]
 }
 
-/// What the operator gave, as text and in order; what is absent was not given. `learning` is "on" or "off".
+/// What the operator gave on the command line, as text and in order; what is absent was not given.
 public typealias Settings = [Setting: [String]]
+
+/// One value of a setting, and where it comes from.
+struct Given: Sendable, Equatable {
+  enum Origin: Sendable, Equatable {
+    case commandLine
+    case preset(Preset)
+    /// Line and column from 1; the key as the file has it.
+    case file(name: String, line: Int, column: Int, key: String)
+  }
+
+  let setting: Setting
+  /// As on the command line.
+  var text: String
+  /// As it was written, for messages.
+  var shown: String
+  let origin: Origin
+
+  init(_ setting: Setting, _ text: String, shown: String? = nil, _ origin: Origin = .commandLine) {
+    self.setting = setting
+    self.text = text
+    self.shown = shown ?? text
+    self.origin = origin
+  }
+
+  /// A part of the value, such as one address of a list.
+  func part(_ text: some StringProtocol) -> Given { Given(setting, String(text), origin) }
+
+  /// Where and what, for the beginning of a message.
+  var place: String {
+    switch origin {
+    case .commandLine: "--\(setting.rawValue)" + (setting.isFlag ? "" : " \(shown)")
+    case .preset(let preset): "--preset \(preset.rawValue): \(setting.rawValue) \(shown)"
+    case .file(let name, let line, let column, let key): "\(name):\(line):\(column): \(key): \(shown)"
+    }
+  }
+}
 
 /// Everything that is wrong with a configuration, one line each, ready for the operator.
 public struct ConfigurationError: Error {
   public let mistakes: [String]
 }
 
-/// Reads settings one by one and keeps what is wrong with them, so that all mistakes are told at once.
+/// Reads settings one by one and keeps what is wrong with them, so that all mistakes are told at once. Where a setting comes
+/// from, command line, file or preset, its rules are the same.
 struct SettingsReader {
-  private let settings: Settings
-  private(set) var mistakes: [String] = []
+  let preset: Preset?
+  private let given: [Setting: [Given]]
+  private var told: [(given: Given?, text: String)] = []
   private var wrong: Set<Setting> = []
 
-  init(_ settings: Settings) { self.settings = settings }
+  /// What the command line says of a setting replaces what the file says, and that what the preset says.
+  init(_ settings: Settings, _ file: [Given] = []) {
+    var given = settings.reduce(into: [Setting: [Given]]()) { all, setting in
+      if !setting.value.isEmpty { all[setting.key] = setting.value.map { Given(setting.key, $0) } }
+    }
+    let namesSegments = !Setting.ofSegments.isDisjoint(with: given.keys)
+    let rest = file.filter { value in
+      guard given[value.setting] == nil else { return false }
+      return !namesSegments || !(Setting.ofSegments.contains(value.setting) || value.isOfOneVNI)
+    }
+    given.merge(Dictionary(grouping: rest) { $0.setting }) { commandLine, _ in commandLine }
+    preset = given[.preset]?.last.flatMap { Preset(rawValue: $0.text) }
+    if let preset {
+      for (setting, text) in preset.settings where given[setting] == nil {
+        // A preset's VNI is for those who name none.
+        if setting == .vni && given[.map] != nil { continue }
+        given[setting] = [Given(setting, text, .preset(preset))]
+      }
+    }
+    self.given = given
+  }
 
-  /// Every text given for a setting that may be repeated.
-  func texts(_ setting: Setting) -> [String] { settings[setting] ?? [] }
+  /// Every value given for a setting that may be repeated.
+  func all(_ setting: Setting) -> [Given] { given[setting] ?? [] }
 
-  /// The text of a setting that has one value: the last counts, as in most tools.
-  func text(_ setting: Setting) -> String? { settings[setting]?.last }
+  /// The value of a setting that has one.
+  func last(_ setting: Setting) -> Given? { given[setting]?.last }
+
+  /// Every mistake: those of the command line in the order of the manual, then those of the file in its order.
+  var mistakes: [String] {
+    let ofFile = told.compactMap { mistake -> (line: Int, column: Int, text: String)? in
+      guard case .file(_, let line, let column, _) = mistake.given?.origin else { return nil }
+      return (line, column, mistake.text)
+    }
+    let others = told.filter { mistake in if case .file = mistake.given?.origin { false } else { true } }
+    // Several at one place stay in order: the sort is stable.
+    return others.map(\.text) + ofFile.sorted { ($0.line, $0.column) < ($1.line, $1.column) }.map(\.text)
+  }
 
   /// - Parameter rule: what the operator should know: the reason, and what to do.
-  mutating func mistake(_ setting: Setting, _ text: String?, _ rule: String) {
+  mutating func mistake(_ given: Given, _ rule: String) {
+    wrong.insert(given.setting)
+    told.append((given, "\(given.place): \(rule)"))
+  }
+
+  /// A mistake in the setting's last value; nothing given is one, too.
+  mutating func mistake(_ setting: Setting, _ rule: String) {
+    if let given = last(setting) { return mistake(given, rule) }
     wrong.insert(setting)
-    mistakes.append("--\(setting.rawValue)" + (text.map { " " + $0 } ?? "") + ": " + rule)
+    told.append((nil, "--\(setting.rawValue): \(rule)"))
   }
 
   /// Whether nothing is wrong with these so far. Rules between settings ask, so that one mistake is not told twice.
   func areRight(_ settings: Setting...) -> Bool { wrong.isDisjoint(with: settings) }
 
+  /// What `parse` makes of the value; nil when it breaks a rule, which is told.
+  mutating func read<Value>(_ given: Given, _ parse: (String) throws(Mistake) -> Value) -> Value? {
+    do {
+      return try parse(given.text)
+    } catch {
+      mistake(given, error.description)
+      return nil
+    }
+  }
+
+  /// The setting's value as `Value` is written; nil when it was not given, or is wrong.
+  mutating func value<Value: LosslessStringConvertible>(_ setting: Setting, _ rule: String, words: [String] = []) -> Value? {
+    guard let given = last(setting) else { return nil }
+    if let value = Value(given.text) { return value }
+    mistake(given, rule + suggestion(given.text, words))
+    return nil
+  }
+
   /// The setting as a number; nil when it was not given, or is wrong.
   mutating func number(_ setting: Setting, in range: ClosedRange<Int>, _ rule: String) -> Int? {
-    guard let text = text(setting) else { return nil }
-    if let number = decimal(text), range.contains(number) { return number }
-    mistake(setting, text, rule)
+    guard let given = last(setting) else { return nil }
+    if let number = decimal(given.text), range.contains(number) { return number }
+    mistake(given, rule)
     return nil
   }
 
   /// The setting as one of the words of `Word`; nil when it was not given, or is wrong.
   mutating func word<Word>(_ setting: Setting) -> Word? where Word: CaseIterable & RawRepresentable<String> {
-    guard let text = text(setting) else { return nil }
-    if let word = Word(rawValue: text) { return word }
+    last(setting).flatMap { word($0) }
+  }
+
+  mutating func word<Word>(_ given: Given) -> Word? where Word: CaseIterable & RawRepresentable<String> {
+    if let word = Word(rawValue: given.text) { return word }
     let words = Word.allCases.map(\.rawValue)
-    mistake(setting, text, "one of \(words.joined(separator: ", "))\(suggestion(text, words))")
+    mistake(given, "one of \(words.joined(separator: ", "))\(suggestion(given.text, words))")
     return nil
   }
+
+  /// A setting that is on or off.
+  mutating func flag(_ setting: Setting) -> Bool? { word(setting).map { (toggle: Toggle) in toggle == .on } }
 }
 
-/// ". Did you mean xdp?", or nothing.
-func suggestion(_ word: String, _ candidates: [String]) -> String {
-  nearestWord(to: word, among: candidates).map { ". Did you mean \($0)?" } ?? ""
-}
+enum Toggle: String, CaseIterable { case on, off }
 
-/// The text as a number: decimal digits only, no sign.
-func decimal(_ text: some StringProtocol) -> Int? {
-  guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
-  return Int(text)
+extension Given {
+  /// Whether it is for one VNI or a range, as in 4100=192.0.2.2.
+  var isOfOneVNI: Bool { (setting == .remote || setting == .group) && text.contains("=") }
 }

@@ -28,7 +28,8 @@ struct ControlPlane: ~Copyable {
     // Subscribed before the first look, so that nothing changes unseen in between.
     let monitor = try NetlinkMonitor()
     var resolver = Resolver(
-      forwarding, underlay: assembly.plan.underlay.link, local: assembly.plan.local, ttl: configuration.ttl, log: log)
+      forwarding, underlay: assembly.plan.underlay.link, local: assembly.plan.local, ttl: configuration.ttl(to: assembly.plan.local),
+      log: log)
     try Self.prepareTAPs(assembly.plan, forwarding, netlink)
     try resolver.adopt(netlink)
     let reporter = Reporter(assembly, forwarding, ways: resolver.ways)

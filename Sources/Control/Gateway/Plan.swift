@@ -74,7 +74,7 @@ struct Plan: Sendable {
   private mutating func addPort(
     _ port: Configuration.LocalPort, _ links: [Link], _ netlink: borrowing NetlinkSocket, _ problems: inout [String]
   ) throws -> Int? {
-    switch port {
+    switch port.device {
     case .tap(let name):
       if links.contains(where: { $0.name == name }) {
         problems.append("--tap \(name): an interface of that name exists. Choose another name, or delete it (ip link del \(name))")
@@ -164,6 +164,7 @@ struct Plan: Sendable {
   private static var processorCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
 
   private mutating func warn() {
+    warnings += configuration.warnings
     if !underlay.link.isUp {
       warnings.append("\(underlay.name) is down: nothing will pass until it is up (ip link set \(underlay.name) up)")
     }
@@ -176,7 +177,7 @@ struct Plan: Sendable {
             + "for the outer headers). Set \(room) on the LAN's hosts, or raise the underlay's MTU to \(nic.link.mtu + VXLAN.overheadIPv4)")
       }
     }
-    if configuration.remotes.isEmpty {
+    if configuration.remotes.isEmpty && configuration.groups.isEmpty {
       warnings.append("no --remote: broadcast and unknown destinations have nowhere to go until a VTEP has been heard of")
     }
   }

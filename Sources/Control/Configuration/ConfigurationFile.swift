@@ -1,0 +1,5 @@
+/// What a YAML file says.
+public struct ConfigurationFile: Sendable {
+  let values: [Given]
+  let mistakes: [String]
+}
