@@ -30,102 +30,109 @@ extension Encapsulator {
   ) -> Outcome {
     let totalLength = Int(frame.length) &+ info.overhead
     guard totalLength <= info.mtu else { return .tooBig }
-    var sum: UInt64 = 0
-    if info.hasUDPChecksum { sum = Self.innerSum(egress.umem.bytes(frame)) }
-    let hopLimit = settings.inheritsTTL ? inner.hopLimit(egress.umem.bytes(frame)) : 0
-    let label = settings.flowLabel == .inherit ? inner.flowLabel(egress.umem.bytes(frame)) : inner.flowHash & 0xf_ffff
+    let more = isPlain(info) ? More() : readMore(frame, inner, info, egress.umem)
     var packet = frame
     packet.prepend(info.length)
     var bytes = egress.umem.mutableBytes(packet)
     guard forwarding.vteps.writeHeader(vtep, info, into: &bytes) else { return .headerChanged }
     let vni = info.hasVNI ? forwarding.vteps.remote(vtep).vni ?? vni : vni
-    let outer = Outer(info: info, inner: inner, hopLimit: hopLimit, flowLabel: label, length: totalLength, vni: vni, innerSum: sum)
-    if info.isIPv6 { patchIPv6(&bytes, outer) } else { patchIPv4(&bytes, outer) }
+    if isPlain(info) {
+      patchIPv4(&bytes, info, inner, totalLength)
+      patchUDP(&bytes, info, inner, totalLength &- 20, vni)
+    } else {
+      patchMore(&bytes, info, inner, totalLength, vni, more)
+    }
     egress.send(packet, to: Topology.underlay)
     return .sent
   }
 
-  @inline(never)
-  private static func innerSum(_ frame: RawSpan) -> UInt64 { OuterChecksum.innerSum(frame, TransportHeader(frame)) }
-
-  /// What the fields that differ from packet to packet are made from.
-  private struct Outer {
-    let info: VTEPTable.HeaderInfo
-    let inner: FrameHeaders
-    /// Of the outer header; 0: the remote's.
-    let hopLimit: UInt8
-    /// Of the outer IPv6 header, where it is not the remote's.
-    let flowLabel: UInt32
-    /// Of the IP packet, in bytes.
-    let length: Int
-    let vni: UInt32
-    /// Running sum of the inner frame, where there is a UDP checksum.
-    let innerSum: UInt64
-  }
-
-  /// RFC 791, RFC 768, RFC 7348 section 5.
+  /// Whether the outer header is IPv4's with a TTL of its own and no UDP checksum: the common case, kept short.
   @inline(__always)
-  private mutating func patchIPv4(_ bytes: inout MutableRawSpan, _ outer: Outer) {
+  private func isPlain(_ info: VTEPTable.HeaderInfo) -> Bool { !info.isIPv6 && !info.hasUDPChecksum && !inheritsTTL }
+
+  /// RFC 791.
+  @inline(__always)
+  private mutating func patchIPv4(_ bytes: inout MutableRawSpan, _ info: VTEPTable.HeaderInfo, _ inner: FrameHeaders, _ length: Int) {
     identification &+= 1
-    let ds = dsField(outer.inner)
-    var fragment: UInt16 = 0
-    switch settings.df {
-    case .unset: break
-    case .set: fragment = 0x4000
-    case .inherit: fragment = outer.inner.dontFragment ? 0x4000 : 0
-    }
-    let network = outer.info.length &- OuterHeader.FromEnd.ipv4
-    var sum = outer.info.partialSum &+ UInt32(ds) &+ UInt32(truncatingIfNeeded: outer.length) &+ UInt32(identification) &+ UInt32(fragment)
-    if outer.hopLimit != 0 {
-      // TTL is the upper half of its word; adding the complement takes the old one out (RFC 1624).
-      sum &+= UInt32(outer.hopLimit) << 8 &+ (0xffff &- UInt32(bytes.bytes.byte(at: network &+ 8)) << 8)
-      bytes.store(outer.hopLimit, at: network &+ 8)
-    }
+    let ds = inner.dsField & inheritedDS | ds
+    let fragment = df | (inner.dontFragment ? inheritedDF : 0)
+    var sum = info.partialSum &+ UInt32(ds) &+ UInt32(truncatingIfNeeded: length) &+ UInt32(identification) &+ UInt32(fragment)
     sum = (sum & 0xffff) &+ sum >> 16
     sum = (sum & 0xffff) &+ sum >> 16
-    // IPv4 20 bytes, UDP 8, VXLAN 8, checked at once.
-    var header = bytes._mutatingExtracting(network..<network &+ OuterHeader.FromEnd.ipv4)
+    let network = info.length &- OuterHeader.FromEnd.ipv4
+    var header = bytes._mutatingExtracting(network..<network &+ 20)
     header.store(ds, at: 1)
-    header.store(big16: UInt16(truncatingIfNeeded: outer.length), at: 2)
+    header.store(big16: UInt16(truncatingIfNeeded: length), at: 2)
     header.store(big16: identification, at: 4)
     header.store(big16: fragment, at: 6)
     header.store(big16: ~UInt16(truncatingIfNeeded: sum), at: 10)
-    patchUDP(&header, outer, at: 20)
   }
 
-  /// RFC 8200 section 3: version, traffic class, flow label; payload length.
+  /// RFC 768, RFC 7348 section 5. `length` in bytes, with the UDP header.
+  @inline(__always)
+  private func patchUDP(_ bytes: inout MutableRawSpan, _ info: VTEPTable.HeaderInfo, _ inner: FrameHeaders, _ length: Int, _ vni: UInt32) {
+    let udp = info.length &- OuterHeader.FromEnd.udp
+    var header = bytes._mutatingExtracting(udp..<udp &+ OuterHeader.FromEnd.udp)
+    header.store(big16: sourcePort(inner), at: 0)
+    header.store(big16: UInt16(truncatingIfNeeded: length), at: 4)
+    header.store(big32: vni << 8, at: 12)
+  }
+
+  /// The upper bits of a 32-bit hash scaled to the range: no division, no bias worth speaking of.
+  @inline(__always)
+  private func sourcePort(_ inner: FrameHeaders) -> UInt16 {
+    UInt16(truncatingIfNeeded: firstPort &+ (UInt64(inner.flowHash) &* portCount) >> 32)
+  }
+
+  // MARK: What is not always there
+
+  /// What the outer header takes from the inner frame besides `FrameHeaders`.
+  private struct More {
+    /// Running sum of the frame, where there is a UDP checksum.
+    var sum: UInt64 = 0
+    /// TTL or hop limit of the outer header; 0: the remote's.
+    var hopLimit: UInt8 = 0
+    /// Flow label of an outer IPv6 header, where it is not the remote's.
+    var flowLabel: UInt32 = 0
+  }
+
   @inline(never)
-  private func patchIPv6(_ bytes: inout MutableRawSpan, _ outer: Outer) {
-    let network = outer.info.length &- OuterHeader.FromEnd.ipv6
-    if outer.hopLimit != 0 { bytes.store(outer.hopLimit, at: network &+ 7) }
-    let label = settings.flowLabel == .fixed ? bytes.bytes.big32(at: network) & 0xf_ffff : outer.flowLabel
-    var header = bytes._mutatingExtracting(network..<network &+ OuterHeader.FromEnd.ipv6)
-    header.store(big32: label | UInt32(dsField(outer.inner)) << 20 | 6 << 28, at: 0)
-    header.store(big16: UInt16(truncatingIfNeeded: outer.length &- 40), at: 4)
-    patchUDP(&header, outer, at: 40)
+  private func readMore(_ frame: Frame, _ inner: FrameHeaders, _ info: VTEPTable.HeaderInfo, _ umem: borrowing UMEM) -> More {
+    let bytes = umem.bytes(frame)
+    return More(
+      sum: info.hasUDPChecksum ? OuterChecksum.innerSum(bytes, TransportHeader(bytes)) : 0,
+      hopLimit: inheritsTTL ? inner.hopLimit(bytes) : 0,
+      flowLabel: flowLabel == .inherit ? inner.flowLabel(bytes) : inner.flowHash & 0xf_ffff)
   }
 
-  @inline(__always)
-  private func patchUDP(_ header: inout MutableRawSpan, _ outer: Outer, at udp: Int) {
-    // The upper bits of a 32-bit hash scaled to the range: no division, no bias worth speaking of.
-    let ports = UInt64(settings.sourcePorts.upperBound) &- UInt64(settings.sourcePorts.lowerBound) &+ 1
-    let port = UInt64(settings.sourcePorts.lowerBound) &+ (UInt64(outer.inner.flowHash) &* ports) >> 32
-    let length = outer.length &- udp
-    header.store(big16: UInt16(truncatingIfNeeded: port), at: udp)
-    header.store(big16: UInt16(truncatingIfNeeded: length), at: udp &+ 4)
-    header.store(big32: outer.vni << 8, at: udp &+ 12)
-    guard outer.info.hasUDPChecksum else { return }
+  @inline(never)
+  private mutating func patchMore(
+    _ bytes: inout MutableRawSpan, _ info: VTEPTable.HeaderInfo, _ inner: FrameHeaders, _ length: Int, _ vni: UInt32, _ more: More
+  ) {
+    let network = info.length &- info.overhead
+    if info.isIPv6 {
+      // RFC 8200 section 3: version, traffic class and flow label; payload length; hop limit.
+      let label = flowLabel == .fixed ? bytes.bytes.big32(at: network) & 0xf_ffff : more.flowLabel
+      bytes.store(big32: label | UInt32(inner.dsField & inheritedDS | ds) << 20 | 6 << 28, at: network)
+      bytes.store(big16: UInt16(truncatingIfNeeded: length &- 40), at: network &+ 4)
+      if more.hopLimit != 0 { bytes.store(more.hopLimit, at: network &+ 7) }
+    } else {
+      patchIPv4(&bytes, info, inner, length)
+      if more.hopLimit != 0 {
+        // TTL and protocol share a word of the checksum.
+        let old = bytes.bytes.big16(at: network &+ 8)
+        bytes.store(more.hopLimit, at: network &+ 8)
+        let checksum = Checksum.updated(bytes.bytes.big16(at: network &+ 10), from: old, to: bytes.bytes.big16(at: network &+ 8))
+        bytes.store(big16: checksum, at: network &+ 10)
+      }
+    }
+    let udpLength = length &- (info.isIPv6 ? 40 : 20)
+    patchUDP(&bytes, info, inner, udpLength, vni)
+    guard info.hasUDPChecksum else { return }
     // The length counts twice: in the pseudo-header and in the header.
-    var sum = outer.innerSum &+ UInt64(outer.info.udpPartialSum) &+ port &+ UInt64(truncatingIfNeeded: 2 &* length)
-    sum &+= UInt64(outer.vni >> 8) &+ UInt64(outer.vni & 0xff) << 8
-    let checksum = ~Checksum.fold(sum)
-    header.store(big16: checksum == 0 ? 0xffff : checksum, at: udp &+ 6)
-  }
-
-  @inline(__always)
-  private func dsField(_ inner: FrameHeaders) -> UInt8 {
-    if case .fixed(let value) = settings.tos { return value & ~3 | inner.dsField & 3 }
-    return inner.dsField
+    var sum = more.sum &+ UInt64(info.udpPartialSum) &+ UInt64(sourcePort(inner)) &+ UInt64(truncatingIfNeeded: 2 &* udpLength)
+    sum &+= UInt64(vni >> 8) &+ UInt64(vni & 0xff) << 8
+    bytes.store(big16: Checksum.field(sum), at: info.length &- OuterHeader.FromEnd.udp &+ 6)
   }
 
   /// A frame that does not fit.

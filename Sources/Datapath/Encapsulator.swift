@@ -10,7 +10,18 @@ import Wire
 ///
 /// A batch goes through each stage as a whole, so that memory loads overlap.
 public struct Encapsulator: ~Copyable, Sendable {
-  let settings: TunnelSettings
+  // What the settings come to, number by number: a struct of this size is copied whole wherever a function reads it.
+  let hashKey: UInt64
+  let firstPort: UInt64
+  let portCount: UInt64
+  /// Of the inner packet's DS field, what goes outside as well, and what is added.
+  let inheritedDS: UInt8
+  let ds: UInt8
+  /// DF as it stands, and where the inner packet has it.
+  let df: UInt16
+  let inheritedDF: UInt16
+  let inheritsTTL: Bool
+  let flowLabel: TunnelSettings.FlowLabel
   private var frames: FixedBuffer<Classified>
   private var count = 0
   /// Outer IPv4 identification; differs between packets that may be fragmented on the way (RFC 6864 section 4.2).
@@ -28,7 +39,17 @@ public struct Encapsulator: ~Copyable, Sendable {
   }
 
   public init(settings: TunnelSettings, batch: Int) {
-    self.settings = settings
+    hashKey = settings.hashKey
+    firstPort = UInt64(settings.sourcePorts.lowerBound)
+    portCount = UInt64(settings.sourcePorts.count)
+    switch settings.tos {
+    case .fixed(let octet): (inheritedDS, ds) = (3, octet & ~3)
+    case .inherit: (inheritedDS, ds) = (0xff, 0)
+    }
+    df = settings.df == .set ? 0x4000 : 0
+    inheritedDF = settings.df == .inherit ? 0x4000 : 0
+    inheritsTTL = settings.inheritsTTL
+    flowLabel = settings.flowLabel
     frames = FixedBuffer(repeating: Classified(), count: batch)
   }
 
@@ -169,11 +190,11 @@ public struct Encapsulator: ~Copyable, Sendable {
   private func readInner(_ frame: inout Frame, _ egress: inout Egress) -> FrameHeaders {
     guard let transport = TransportHeader(egress.umem.bytes(frame)) else { return readOther(frame, egress.umem) }
     egress.completeChecksum(&frame, transport)
-    return FrameHeaders(egress.umem.bytes(frame), transport, key: settings.hashKey)
+    return FrameHeaders(egress.umem.bytes(frame), transport, key: hashKey)
   }
 
   @inline(never)
-  func readOther(_ frame: Frame, _ umem: borrowing UMEM) -> FrameHeaders { FrameHeaders(umem.bytes(frame), key: settings.hashKey) }
+  func readOther(_ frame: Frame, _ umem: borrowing UMEM) -> FrameHeaders { FrameHeaders(umem.bytes(frame), key: hashKey) }
 
   /// One copy for each remote of the list and each other local port; the last place gets the frame itself.
   @inline(never)

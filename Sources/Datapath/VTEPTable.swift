@@ -170,7 +170,12 @@ extension VTEPTable {
   @inline(__always)
   func writeHeader(_ index: Int, _ info: HeaderInfo, into packet: inout MutableRawSpan) -> Bool {
     let base = index &* Self.slotWords
-    words.copy(from: base &+ 5, to: &packet, length: info.length)
+    // The common length as a constant: the loop unrolls.
+    if info.length == VXLAN.overheadIPv4 {
+      words.copy(from: base &+ 5, to: &packet, length: VXLAN.overheadIPv4)
+    } else {
+      words.copy(from: base &+ 5, to: &packet, length: info.length)
+    }
     atomicMemoryFence(ordering: .acquiring)
     return words[base &+ 3].load(ordering: .relaxed) == info.version
   }
