@@ -48,6 +48,18 @@ extension RawSpan {
   public func mac(at offset: Int) -> MACAddress {
     MACAddress(UInt64(big32(at: offset)) << 16 | UInt64(big16(at: offset &+ 4)))
   }
+
+  /// The IPv4 address at `offset`. Traps when it lies outside.
+  @inlinable @inline(__always)
+  public func ipv4(at offset: Int) -> IPAddress { IPAddress(v4: big32(at: offset)) }
+
+  /// The IPv6 address at `offset`; nil for an IPv4-mapped one, which no packet may carry (RFC 6890) and which `IPAddress`
+  /// takes for IPv4. Traps when it lies outside.
+  @inlinable @inline(__always)
+  public func ipv6(at offset: Int) -> IPAddress? {
+    let address = IPAddress(high: big64(at: offset), low: big64(at: offset &+ 8))
+    return address.isIPv4 ? nil : address
+  }
 }
 
 extension MutableRawSpan {
@@ -80,6 +92,17 @@ extension MutableRawSpan {
   public mutating func store(_ mac: MACAddress, at offset: Int) {
     store(big32: UInt32(truncatingIfNeeded: mac.value >> 16), at: offset)
     store(big16: UInt16(truncatingIfNeeded: mac.value), at: offset &+ 4)
+  }
+
+  /// Stores an IP address: four bytes or 16. Traps when they lie outside.
+  @inlinable @inline(__always) @_lifetime(self: copy self)
+  public mutating func store(_ address: IPAddress, at offset: Int) {
+    if address.isIPv4 {
+      store(big32: address.v4, at: offset)
+    } else {
+      store(big64: address.high, at: offset)
+      store(big64: address.low, at: offset &+ 8)
+    }
   }
 
   /// Copies `range` of `source` to `offset`. Traps when either lies outside.

@@ -1,6 +1,7 @@
 /// Ethernet and IP numbers that the data path looks at.
 public enum EtherType {
   public static let ipv4: UInt16 = 0x0800
+  public static let arp: UInt16 = 0x0806
   public static let ipv6: UInt16 = 0x86dd
   /// 802.1Q customer tag and 802.1ad service tag (IEEE 802.1Q-2018, table 9-1).
   public static let customerTag: UInt16 = 0x8100
@@ -11,10 +12,12 @@ public enum EtherType {
 }
 
 public enum IPProtocol {
+  public static let icmp: UInt8 = 1
   public static let tcp: UInt8 = 6
   public static let udp: UInt8 = 17
   /// The fragment header of IPv6 (RFC 8200 section 4.5).
   public static let fragment: UInt8 = 44
+  public static let icmpv6: UInt8 = 58
 }
 
 public enum Ethernet {

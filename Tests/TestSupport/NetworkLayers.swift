@@ -142,6 +142,17 @@ public struct IPv6FragmentHeader: Layer {
   }
 }
 
+/// A neighbour solicitation (135) or advertisement (136), over IPv6 with hop limit 255 (RFC 4861 section 4). Options are
+/// bytes as they are.
+public func neighbourMessage(_ type: UInt8, flags: UInt32 = 0, target: IPAddress, options: [UInt8] = []) -> [any Layer] {
+  var bytes: [UInt8] = []
+  bytes.append(target)
+  return [ICMPMessage(type: type, rest: flags << 24), Payload(bytes + options)]
+}
+
+/// The option "source (1) or target (2) link-layer address" (RFC 4861 section 4.6.1).
+public func linkLayerAddress(_ type: UInt8, _ mac: MACAddress) -> [UInt8] { [type, 1] + [UInt8](big: mac.value).dropFirst(2) }
+
 /// ICMP or ICMPv6, whichever the IP header below makes it (RFC 792, RFC 4443).
 public struct ICMPMessage: Layer {
   public var type: UInt8
