@@ -262,7 +262,14 @@ public struct Decapsulator: ~Copyable, Sendable {
     if packet.outerDS & 3 != 0 && !Self.propagateCongestion(frame, packet.outerDS, &egress.umem) {
       return egress.drop(frame, .ipTunnelECN)
     }
-    if let transport = TransportHeader(egress.umem.bytes(frame)) { egress.completeChecksum(&frame, transport) }
+    if let transport = TransportHeader(egress.umem.bytes(frame)) {
+      egress.completeChecksum(&frame, transport)
+      if transport.isTCP && settings.segmentSizeLimit != 0 && packet.vtep >= 0 {
+        egress.lowerSegmentSize(frame, transport, to: Int(packet.vtep), settings.segmentSizeLimit, forwarding)
+      }
+    } else if topology.snoops && topology.segments[Int(packet.segment)].options.contains(.suppress) {
+      egress.snoop(frame, Int(packet.segment), at: .vtep(Int(max(0, packet.vtep))), forwarding)
+    }
     let isGroup = packet.destination & 0x0100_0000_0000 != 0
     if !isGroup, let entry = forwarding.fdb.lookUp(packet.destination) {
       guard entry.destination.isPort else { return egress.drop(frame, .splitHorizon) }

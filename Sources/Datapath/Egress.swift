@@ -55,6 +55,29 @@ public struct Egress: ~Copyable, Sendable {
     frame.checksumIsComplete = true
   }
 
+  /// Makes a TCP SYN that goes to a VTEP, or comes from it, offer no more than fits on the way.
+  @inline(__always)
+  mutating func lowerSegmentSize(_ frame: Frame, _ transport: TransportHeader, to vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding) {
+    if umem.bytes(frame).byte(at: transport.start &+ 13) & 0x02 != 0 { lowerSYN(frame, transport, vtep, limit, forwarding) }
+  }
+
+  @inline(never)
+  private mutating func lowerSYN(_ frame: Frame, _ transport: TransportHeader, _ vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding) {
+    // A VTEP without header: the SYN waits, or the way back is not known yet; packet too big will do.
+    guard let info = forwarding.vteps.headerInfo(vtep) else { return }
+    var bytes = umem.mutableBytes(frame)
+    if TCPSegmentSize.lower(&bytes, transport, mtu: info.innerMTU, limit: limit) { count(.segmentSizesLowered) }
+  }
+
+  /// Tells the control plane who has which IP address, if the frame says so and that is news.
+  @inline(never)
+  func snoop(_ frame: Frame, _ segment: Int, at destination: Destination, _ forwarding: borrowing Forwarding) {
+    guard let (address, mac) = NeighbourMessage(umem.bytes(frame))?.binding,
+      forwarding.neighbours.lookUp(segment, address)?.mac != mac
+    else { return }
+    events.post(Event(.neighbour, segment: segment, mac: mac, at: destination, address: address))
+  }
+
   /// Sends an Ethernet frame to a local port: with its tag, and on a wire with at least 60 bytes, zeros at the end (IEEE 802.3
   /// pad).
   @inline(__always)

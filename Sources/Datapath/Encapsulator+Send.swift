@@ -135,12 +135,39 @@ extension Encapsulator {
     bytes.store(big16: Checksum.field(sum), at: info.length &- OuterHeader.FromEnd.udp &+ 6)
   }
 
-  /// A frame that does not fit.
+  // MARK: What does not fit
+
+  /// Most answers that a worker sends in a second.
+  private static let answersPerSecond = 200
+
+  /// Drops a frame that does not fit, and tells its sender what does (RFC 1191, RFC 8201): a VTEP must not fragment (RFC 7348
+  /// section 4.3).
   @inline(never)
   private mutating func refuse(
     _ frame: Frame, _ info: VTEPTable.HeaderInfo, from local: Int, _ now: Tick, _ topology: borrowing Topology, _ egress: inout Egress
   ) {
+    answerTooBig(frame, info, from: local, now, topology, &egress)
     egress.drop(frame, .packetTooBig)
+  }
+
+  private mutating func answerTooBig(
+    _ frame: Frame, _ info: VTEPTable.HeaderInfo, from local: Int, _ now: Tick, _ topology: borrowing Topology, _ egress: inout Egress
+  ) {
+    if tooBigAnswers.second != now.seconds { tooBigAnswers = (now.seconds, 0) }
+    // The frame may have waited while its local port went away.
+    guard tooBigAnswers.count < Self.answersPerSecond, case let place = topology.localPorts[local], place.segment >= 0,
+      var answer = egress.umem.allocate()
+    else { return }
+    answer.length = UInt16(PacketTooBig.maximumLength)
+    guard let length = egress.umem.write(answer, from: frame, { PacketTooBig.answer(to: $0, mtu: info.innerMTU, into: &$1) }) else {
+      return egress.umem.release(answer)
+    }
+    tooBigAnswers.count += 1
+    answer.length = UInt16(length)
+    answer.checksumIsComplete = true
+    egress.count(.replicated)
+    egress.count(.tooBigAnswered)
+    egress.deliver(answer, to: place)
   }
 }
 

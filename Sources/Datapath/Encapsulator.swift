@@ -22,11 +22,15 @@ public struct Encapsulator: ~Copyable, Sendable {
   let inheritedDF: UInt16
   let inheritsTTL: Bool
   let flowLabel: TunnelSettings.FlowLabel
+  /// See `TunnelSettings.segmentSizeLimit`.
+  let segmentSizeLimit: UInt16
   private var frames: FixedBuffer<Classified>
   private var count = 0
   /// Outer IPv4 identification; differs between packets that may be fragmented on the way (RFC 6864 section 4.2).
   var identification = UInt16.random(in: .min ... .max)
   var waiting = WaitingRoom()
+  /// Answers to frames that were too big in this second.
+  var tooBigAnswers = (second: UInt32(0), count: 0)
 
   // Not private: see `Decapsulator.Packet`.
   struct Classified: BitwiseCopyable {
@@ -50,6 +54,7 @@ public struct Encapsulator: ~Copyable, Sendable {
     inheritedDF = settings.df == .inherit ? 0x4000 : 0
     inheritsTTL = settings.inheritsTTL
     flowLabel = settings.flowLabel
+    segmentSizeLimit = settings.segmentSizeLimit
     frames = FixedBuffer(repeating: Classified(), count: batch)
   }
 
@@ -164,8 +169,10 @@ public struct Encapsulator: ~Copyable, Sendable {
     _ classified: Classified, _ now: Tick, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress
   ) {
     var frame = classified.frame
-    let inner = readInner(&frame, &egress)
     let segment = topology.segments[Int(classified.segment)]
+    if segment.options.answersNeighbours && answerNeighbour(frame, classified, segment, now, forwarding, topology, &egress) { return }
+    let transport = TransportHeader(egress.umem.bytes(frame))
+    let inner = readInner(&frame, transport, &egress)
     let isGroup = classified.destination & 0x0100_0000_0000 != 0
     guard !isGroup || segment.options.contains(.hasGroupEntries), let entry = forwarding.fdb.lookUp(classified.destination) else {
       return flood(frame, inner, classified, segment, segment.remotes, now, forwarding, topology, &egress)
@@ -177,6 +184,7 @@ public struct Encapsulator: ~Copyable, Sendable {
       return flood(frame, inner, classified, segment, list, now, forwarding, topology, &egress)
     }
     if entry.destination.isVTEP {
+      if segmentSizeLimit != 0, let transport, transport.isTCP { egress.lowerSegmentSize(frame, transport, to: index, segmentSizeLimit, forwarding) }
       encapsulate(frame, inner, to: index, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     } else if index == Int(classified.local) {
       egress.drop(frame, .samePort)
@@ -187,8 +195,8 @@ public struct Encapsulator: ~Copyable, Sendable {
 
   /// What the outer header follows from. Completes the transport checksum, if it is partial, on the way.
   @inline(__always)
-  private func readInner(_ frame: inout Frame, _ egress: inout Egress) -> FrameHeaders {
-    guard let transport = TransportHeader(egress.umem.bytes(frame)) else { return readOther(frame, egress.umem) }
+  private func readInner(_ frame: inout Frame, _ transport: TransportHeader?, _ egress: inout Egress) -> FrameHeaders {
+    guard let transport else { return readOther(frame, egress.umem) }
     egress.completeChecksum(&frame, transport)
     return FrameHeaders(egress.umem.bytes(frame), transport, key: hashKey)
   }

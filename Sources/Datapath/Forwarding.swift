@@ -53,8 +53,8 @@ public struct TunnelSettings: Sendable {
   public var verifiesUDPChecksum = false
   /// Whether packets over IPv6 may come without UDP checksum (RFC 6935).
   public var acceptsZeroUDP6 = true
-  /// Most bytes of TCP payload in a segment that two hosts agree on across the tunnel, by the inner packet's family; 0: theirs.
-  public var segmentSizes: (ipv4: Int, ipv6: Int) = (0, 0)
+  /// Most bytes of payload that TCP SYNs through the tunnel may offer, besides what fits through it; 0: they stay as they are.
+  public var segmentSizeLimit: UInt16 = .max
   public var learning = true
   /// Whether frames are taken only from VTEPs that the operator named.
   public var onlyListed = false

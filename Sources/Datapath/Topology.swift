@@ -29,6 +29,10 @@ public struct Topology: ~Copyable, Sendable {
       public static let reportsL3Miss = Options(rawValue: 16)
       /// The FDB has entries for multicast addresses.
       public static let hasGroupEntries = Options(rawValue: 32)
+
+      /// Whether it has proxy or suppress.
+      @inline(__always)
+      var answersNeighbours: Bool { rawValue & 6 != 0 }
     }
 
     /// 24 bits.
@@ -88,6 +92,8 @@ public struct Topology: ~Copyable, Sendable {
   private let groups: [IPAddress]
   /// Whether learning and moving is reported as it happens.
   let reportsLearning: Bool
+  /// Whether any segment wants to know who has which IP address.
+  let snoops: Bool
 
   /// - Parameters:
   ///   - segments, localPorts, lists: by number; nil where a number is not in use. Lists are indexes in the `VTEPTable`.
@@ -111,6 +117,7 @@ public struct Topology: ~Copyable, Sendable {
     vniTable = FixedBuffer(repeating: .max, count: size)
     self.groups = groups
     self.reportsLearning = reportsLearning
+    snoops = list.contains { $0?.options.contains(.suppress) ?? false }
     addSegments(list, ends)
     addLists(remoteLists, behind: list.reduce(0) { $0 + ($1?.remotes.count ?? 0) })
     addLocalPorts(ends)

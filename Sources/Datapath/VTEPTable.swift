@@ -126,6 +126,8 @@ extension VTEPTable {
     var udpPartialSum: UInt32 { UInt32(truncatingIfNeeded: word >> 48) }
     /// Bytes of the outer headers from IP on.
     var overhead: Int { isIPv6 ? OuterHeader.FromEnd.ipv6 : OuterHeader.FromEnd.ipv4 }
+    /// Bytes of the largest inner IP packet, in a frame without VLAN tags.
+    var innerMTU: Int { mtu &- overhead &- Ethernet.headerLength }
   }
 
   /// Makes `header` the one that packets to the VTEP get from now on; nil: there is none, frames wait. The control plane

@@ -92,6 +92,17 @@ public struct UMEM: ~Copyable {
     return unsafe _overrideLifetime(span, mutating: &self)
   }
 
+  /// Writes one frame from what another says. Returns what `body` does: how many bytes it wrote, or nil. Traps when either is not
+  /// inside one chunk, or both are in the same.
+  public mutating func write(_ target: Frame, from source: Frame, _ body: (RawSpan, inout MutableRawSpan) -> Int?) -> Int? {
+    check(source)
+    check(target)
+    precondition(Int(source.start) / chunkSize != Int(target.start) / chunkSize)
+    let read = unsafe RawSpan(_unsafeStart: base + Int(source.start), byteCount: Int(source.length))
+    var written = unsafe MutableRawSpan(_unsafeStart: base + Int(target.start), byteCount: Int(target.length))
+    return body(read, &written)
+  }
+
   /// Where the frame's bytes are, for a system call or a ring. Traps when the frame is not inside one chunk.
   @unsafe
   func pointer(_ frame: Frame) -> UnsafeMutableRawPointer {
