@@ -137,7 +137,8 @@ extension MonitorEvent: CustomStringConvertible {
     case .neigh(.deleted, let neighbour): "Deleted \(neighbour)"
     case .neigh(_, let neighbour): "\(neighbour)"
     case .vtep(let verb, let vtep): (verb == .deleted ? "Deleted vtep " : "vtep ") + vtep.line
-    case .link(let verb, let link): (verb == .deleted ? "Deleted " : "") + "\(link.ifname): mtu \(link.mtu) state \(link.up ? "UP" : "DOWN")"
+    case .link(let verb, let link):
+      (verb == .deleted ? "Deleted " : "") + "\(link.ifname): mtu \(link.mtu) state \(link.up ? "UP" : "DOWN")"
     case .lost(let count): "lost \(count) events, which came faster than they could be told"
     }
   }

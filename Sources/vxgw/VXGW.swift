@@ -1,7 +1,7 @@
 import ArgumentParser
 import Control
 
-/// The command line: `vxgw` starts a gateway, `vxgw fdb show` and its like ask a running one.
+/// The command line: `vxgw` starts a gateway, `vxgw fdb` and its like talk to a running one.
 @main
 struct VXGW: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -9,22 +9,24 @@ struct VXGW: ParsableCommand {
     abstract: "Joins VXLAN segments (VNIs) to a physical LAN, to containers and to virtual machines.",
     usage: """
       vxgw --iface IF --vni N [--lan IF | --tap NAME] [--remote ADDR[,ADDR]] [OPTIONS]
-      vxgw fdb | vni | vtep | link | stats [-j] [--socket PATH]
+      vxgw fdb | neigh | vni | vtep | link | config | stats | monitor [WORDS] [-j] [--socket PATH]
       """,
     discussion: """
       vxgw --iface ens192 --vni 1 is a complete command: a VTEP on ens192's primary address, UDP port 4789, and a TAP \
       device vxgw1 as local port. All options: vxgw help run.
 
-      While it runs, the other commands show what it does, in the words and columns of iproute2.
+      While it runs, the other commands show and change what it does, in the words and columns of iproute2.
       """,
     version: "vxgw 0.1.0",
-    subcommands: [Run.self, FDB.self, VNI.self, VTEP.self, Link.self, Stats.self],
+    subcommands: [
+      Run.self, FDB.self, Neigh.self, VNI.self, VTEP.self, Link.self, Config.self, Stats.self, Monitor.self,
+    ],
     defaultSubcommand: Run.self)
 
   static func main() {
     do {
       let arguments = Array(CommandLine.arguments.dropFirst())
-      try checkCommandWords(arguments)
+      try checkCommandWord(arguments)
       var command = try parseAsRoot(arguments)
       try command.run()
     } catch {
@@ -33,18 +35,12 @@ struct VXGW: ParsableCommand {
   }
 
   /// The parser would take a misspelt subcommand for a stray argument of the default one, and give no hint.
-  static func checkCommandWords(_ arguments: [String]) throws {
-    var command: any ParsableCommand.Type = Self.self
-    for argument in arguments {
-      let subcommands = command.configuration.subcommands
-      if subcommands.isEmpty || argument.hasPrefix("-") || argument == "help" { return }
-      let names = subcommands.compactMap { $0.configuration.commandName }
-      guard let index = names.firstIndex(of: argument) else {
-        let hint = nearestWord(to: argument, among: names).map { "Did you mean \($0)?" } ?? "There are \(names.joined(separator: ", "))"
-        throw ValidationError("\(argument): no such command. \(hint)")
-      }
-      command = subcommands[index]
-    }
+  static func checkCommandWord(_ arguments: [String]) throws {
+    guard let word = arguments.first, !word.hasPrefix("-"), word != "help" else { return }
+    let names = configuration.subcommands.compactMap { $0.configuration.commandName }
+    if names.contains(word) { return }
+    let hint = nearestWord(to: word, among: names).map { "Did you mean \($0)?" } ?? "There are \(names.joined(separator: ", "))"
+    throw ValidationError("\(word): no such command. \(hint)")
   }
 
   /// Help and version go to standard output, with exit status 0. Errors go to standard error, each in a line of its own:
@@ -52,9 +48,10 @@ struct VXGW: ParsableCommand {
   private static func end(_ error: any Error) -> Never {
     let status: ExitCode
     let lines: [String]
-    if let error = error as? ConfigurationError {
-      (status, lines) = (.validationFailure, error.mistakes)
-    } else {
+    switch error {
+    case let error as ConfigurationError: (status, lines) = (.validationFailure, error.mistakes)
+    case let error as UsageError: (status, lines) = (.validationFailure, error.mistakes)
+    default:
       status = exitCode(for: error)
       if status.isSuccess { exit(withError: error) }
       let text = status == .validationFailure ? message(for: error) : "\(error)"

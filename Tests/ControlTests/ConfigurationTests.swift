@@ -252,18 +252,17 @@ func portLimit() throws {
   "a misspelt command gets the nearest one",
   arguments: [
     ("fbd show", "fbd: no such command. Did you mean fdb?"),
-    ("fdb shwo", "shwo: no such command. Did you mean show?"),
     ("stast", "stast: no such command. Did you mean stats?"),
-    ("bridge", "bridge: no such command. There are run, fdb, vni, vtep, link, stats"),
+    ("bridge", "bridge: no such command. There are run, fdb, neigh, vni, vtep, link, config, stats, monitor"),
   ])
 func commandWords(_ line: String, _ expected: String) {
-  let error = #expect(throws: (any Error).self) { try VXGW.checkCommandWords(line.split(separator: " ").map(String.init)) }
+  let error = #expect(throws: (any Error).self) { try VXGW.checkCommandWord(line.split(separator: " ").map(String.init)) }
   #expect(error.map { VXGW.message(for: $0) } == expected)
 }
 
 @Test("right command words pass", arguments: ["", "--iface x", "run --iface x", "fdb -j", "fdb show", "help run", "stats"])
 func rightCommandWords(_ line: String) throws {
-  try VXGW.checkCommandWords(line.split(separator: " ").map(String.init))
+  try VXGW.checkCommandWord(line.split(separator: " ").map(String.init))
 }
 
 @Test("--check prints every option")

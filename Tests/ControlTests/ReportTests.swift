@@ -11,6 +11,11 @@ private let fdb: [Report.FDBEntry] = [
   .init(mac: mac, ifname: "vxgw1", dst: remote, vni: 1, state: .permanent, flags: ["self"]),
   .init(mac: mac, ifname: "eth1", vni: 4100, state: .learned, age: 7),
   .init(mac: mac, ifname: "eth1", vni: 4200, state: .static),
+  .init(mac: mac, ifname: "eth1", dst: remote, port: 8472, vni: 7, srcVNI: 4200, state: .static, flags: ["self"]),
+]
+private let neighbours: [Report.Neighbour] = [
+  .init(dst: remote, dev: "vxgw1", lladdr: mac, vni: 1, state: .permanent),
+  .init(dst: IPAddress("2001:db8::1")!, dev: "vxgw1", lladdr: mac, vni: 1, router: true, state: .reachable),
 ]
 private let segments: [Report.VNI] = [
   .init(
@@ -19,8 +24,10 @@ private let segments: [Report.VNI] = [
   .init(vni: 1, ports: ["vxgw1"], remotes: [], fdb: .init(learned: 0, static: 1, permanent: 0)),
 ]
 private let vteps: [Report.VTEP] = [
-  .init(address: remote, state: .resolved, via: remote, mac: mac, dev: "ens192", listed: true, learned: 3),
+  .init(address: remote, state: .resolved, via: remote, mac: mac, dev: "ens192", mtu: 1500, udpcsum: true, listed: true, learned: 3),
   .init(address: IPAddress(v4: 0xcb00_7109), state: .unreachable, reason: "no route", dev: "ens192", listed: false, learned: 0),
+  .init(
+    address: remote, port: 8472, vni: 7, state: .unresolved, via: IPAddress(v4: 0xc000_02fe), dev: "ens192", listed: false, learned: 0),
 ]
 private let links: [Report.Link] = [
   .init(
@@ -29,7 +36,7 @@ private let links: [Report.Link] = [
     dropped: ["xsk_rx_ring_full": 1, "rx_dropped": 0], xdp: ["redirect": 1000, "pass": 5]),
   .init(
     ifname: "eth1", role: .lan, driver: nil, mode: .raw, zerocopy: false, queues: 1, mtu: 1450, address: mac, promiscuous: true,
-    rx: .init(frames: 0, bytes: 0), tx: .init(frames: 0, bytes: 0), dropped: [:], xdp: [:]),
+    ports: ["4100=eth1:100", "4200=eth1:200"], rx: .init(frames: 0, bytes: 0), tx: .init(frames: 0, bytes: 0), dropped: [:], xdp: [:]),
 ]
 private let stats = Report.Stats(
   in: 1000, out: 990, replicated: 3, waiting: 1,
@@ -47,8 +54,18 @@ private let stats = Report.Stats(
       02:aa:00:00:00:01 dev vxgw1 dst 192.0.2.2 vni 1 self permanent
       02:aa:00:00:00:01 dev eth1 vni 4100
       02:aa:00:00:00:01 dev eth1 vni 4200 static
+      02:aa:00:00:00:01 dev eth1 dst 192.0.2.2 port 8472 vni 7 src_vni 4200 self static
       """
     ),
+    (
+      .neigh(neighbours),
+      """
+      192.0.2.2 dev vxgw1 lladdr 02:aa:00:00:00:01 vni 1 PERMANENT
+      2001:db8::1 dev vxgw1 lladdr 02:aa:00:00:00:01 vni 1 router REACHABLE
+      """
+    ),
+    (.config("iface: ens192"), "iface: ens192"),
+    (.done, ""),
     (.fdb([]), ""),
     (
       .vni(segments),
@@ -61,9 +78,10 @@ private let stats = Report.Stats(
     (
       .vtep(vteps),
       """
-      ADDRESS      STATE        VIA        MAC                DEV     LISTED  LEARNED
-      192.0.2.2    resolved     192.0.2.2  02:aa:00:00:00:01  ens192  yes           3
-      203.0.113.9  unreachable  -          -                  ens192  no            0  no route
+      ADDRESS      PORT  VNI  STATE        VIA          MAC                DEV      MTU  UDPCSUM  LISTED  LEARNED
+      192.0.2.2       -    -  resolved     192.0.2.2    02:aa:00:00:00:01  ens192  1500  on       yes           3
+      203.0.113.9     -    -  unreachable  -            -                  ens192     -  off      no            0  no route
+      192.0.2.2    8472    7  unresolved   192.0.2.254  -                  ens192     -  off      no            0
       """
     ),
     (
@@ -76,6 +94,7 @@ private let stats = Report.Stats(
           dropped rx_dropped 0 xsk_rx_ring_full 1
           xdp pass 5 redirect 1000
       eth1: lan mode raw queues 1 mtu 1450 address 02:aa:00:00:00:01 promiscuous
+          ports 4100=eth1:100 4200=eth1:200
               FRAMES  BYTES
           rx       0      0
           tx       0      0
@@ -111,7 +130,10 @@ func text(_ response: ControlResponse, _ expected: String) {
 
 @Test(
   "answers survive JSON",
-  arguments: [.fdb(fdb), .vni(segments), .vtep(vteps), .link(links), .stats(stats), .error("no"), .fdb([])] as [ControlResponse])
+  arguments: [
+    .fdb(fdb), .vni(segments), .vtep(vteps), .link(links), .stats(stats), .neigh(neighbours), .config("a: b"), .done, .error("no"),
+    .fdb([]),
+  ] as [ControlResponse])
 func roundTrip(_ response: ControlResponse) throws {
   #expect(try JSON.decode(ControlResponse.self, from: JSON.encode(response)) == response)
 }
@@ -125,7 +147,18 @@ func roundTrip(_ response: ControlResponse) throws {
         + #"{"age":7,"flags":[],"ifname":"eth1","mac":"02:aa:00:00:00:01","state":"","vni":4100}]"#
     ),
     (
-      .vtep([vteps[1]]), #"[{"address":"203.0.113.9","dev":"ens192","learned":0,"listed":false,"reason":"no route","state":"unreachable"}]"#
+      .fdb([fdb[4]]),
+      #"[{"dst":"192.0.2.2","flags":["self"],"ifname":"eth1","mac":"02:aa:00:00:00:01","port":8472,"src_vni":4200,"#
+        + #""state":"static","vni":7}]"#
+    ),
+    (
+      .neigh([neighbours[0]]),
+      #"[{"dev":"vxgw1","dst":"192.0.2.2","lladdr":"02:aa:00:00:00:01","router":false,"state":["PERMANENT"],"vni":1}]"#
+    ),
+    (
+      .vtep([vteps[1]]),
+      #"[{"address":"203.0.113.9","dev":"ens192","kind":"vtep","learned":0,"listed":false,"reason":"no route","#
+        + #""state":"unreachable","udpcsum":false}]"#
     ),
     (
       .vni([segments[1]]),
@@ -146,4 +179,35 @@ func json(_ response: ControlResponse, _ expected: String) throws {
   ] as [(Logger.Level, String)])
 func logLine(_ level: Logger.Level, _ expected: String) {
   #expect(StandardErrorLog.line(level, "ens192: no carrier", ["b": "2", "a": "1"]) == expected)
+}
+
+@Test(
+  "events as text, as bridge monitor and ip monitor have them, and through JSON",
+  arguments: [
+    (.fdb(.learned, fdb[2]), "02:aa:00:00:00:01 dev eth1 vni 4100"),
+    (.fdb(.moved, fdb[2]), "02:aa:00:00:00:01 dev eth1 vni 4100"),
+    (.fdb(.added, fdb[1]), "02:aa:00:00:00:01 dev vxgw1 dst 192.0.2.2 vni 1 self permanent"),
+    (.fdb(.deleted, fdb[1]), "Deleted 02:aa:00:00:00:01 dev vxgw1 dst 192.0.2.2 vni 1 self permanent"),
+    (.fdb(.aged, fdb[2]), "Deleted 02:aa:00:00:00:01 dev eth1 vni 4100 stale"),
+    (.l2miss(.init(mac: mac, ifname: "vxgw1", vni: 1)), "miss dev vxgw1 lladdr 02:aa:00:00:00:01 vni 1 STALE"),
+    (.l3miss(.init(dst: remote, dev: "vxgw1", vni: 1)), "miss 192.0.2.2 dev vxgw1 vni 1 STALE"),
+    (.neigh(.snooped, neighbours[1]), "2001:db8::1 dev vxgw1 lladdr 02:aa:00:00:00:01 vni 1 router REACHABLE"),
+    (.neigh(.added, neighbours[0]), "192.0.2.2 dev vxgw1 lladdr 02:aa:00:00:00:01 vni 1 PERMANENT"),
+    (.neigh(.deleted, neighbours[0]), "Deleted 192.0.2.2 dev vxgw1 lladdr 02:aa:00:00:00:01 vni 1 PERMANENT"),
+    (.vtep(.changed, vteps[0]), "vtep 192.0.2.2 dev ens192 lladdr 02:aa:00:00:00:01 mtu 1500 resolved"),
+    (.vtep(.changed, vteps[1]), "vtep 203.0.113.9 dev ens192 unreachable (no route)"),
+    (.vtep(.deleted, vteps[2]), "Deleted vtep 192.0.2.2 port 8472 vni 7 dev ens192 via 192.0.2.254 unresolved"),
+    (.link(.changed, .init(ifname: "eth1", mtu: 1500, up: false)), "eth1: mtu 1500 state DOWN"),
+    (.link(.deleted, .init(ifname: "eth1", mtu: 1500, up: true)), "Deleted eth1: mtu 1500 state UP"),
+    (.lost(3), "lost 3 events, which came faster than they could be told"),
+  ] as [(MonitorEvent, String)])
+func event(_ event: MonitorEvent, _ expected: String) throws {
+  #expect("\(event)" == expected)
+  #expect(try JSON.decode(MonitorEvent.self, from: JSON.encode(event)) == event)
+}
+
+@Test("a learned entry as an event in JSON")
+func eventJSON() throws {
+  let expected = #"{"age":7,"event":"learned","flags":[],"ifname":"eth1","mac":"02:aa:00:00:00:01","state":"","vni":4100}"#
+  #expect(try String(decoding: JSON.encode(MonitorEvent.fdb(.learned, fdb[2])), as: UTF8.self) == expected)
 }

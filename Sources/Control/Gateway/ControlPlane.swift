@@ -33,7 +33,7 @@ struct ControlPlane: ~Copyable {
     try Self.prepareTAPs(assembly.plan, forwarding, netlink)
     try resolver.adopt(netlink)
     let reporter = Reporter(assembly, forwarding, ways: resolver.ways)
-    server = try ControlServer(path: configuration.socket, responder: reporter, log: log)
+    server = try ControlServer(path: configuration.socket, responder: reporter, events: try ControlEvents(), log: log)
     ageing = UInt32(configuration.ageing)
     nextSweep = Tick.now.milliseconds + UInt64(configuration.ageing) * 1000
     self.assembly = assembly

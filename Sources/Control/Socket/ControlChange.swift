@@ -161,6 +161,37 @@ extension ControlChange {
   }
 }
 
+extension ControlChange {
+  /// What no gateway could do.
+  var mistake: ChangeError? {
+    switch self {
+    case .fdb(let verb, let entry): Self.vniMistake(entry.vni, entry.srcVNI) ?? Self.portMistake(entry.port) ?? Self.fdbMistake(verb, entry)
+    case .fdbFlush(let filter): Self.vniMistake(filter.vni, filter.srcVNI) ?? Self.portMistake(filter.port)
+    case .neigh(let verb, let neighbour): Self.vniMistake(neighbour.vni) ?? Self.neighbourMistake(verb, neighbour)
+    case .vtep(_, let vtep): Self.vniMistake(vtep.vni)
+    case .vni(_, let segment): Self.vniMistake(segment.vni)
+    case .link: nil
+    }
+  }
+
+  private static func vniMistake(_ vnis: UInt32?...) -> ChangeError? {
+    vnis.contains { $0 ?? 0 > VXLAN.maximumVNI } ? .invalid("a VNI is a number from 0 to \(VXLAN.maximumVNI)") : nil
+  }
+
+  private static func portMistake(_ port: UInt16?) -> ChangeError? { port == 0 ? .invalid("a UDP port is a number from 1 to 65535") : nil }
+
+  private static func fdbMistake(_ verb: FDBVerb, _ entry: FDB) -> ChangeError? {
+    if entry.port != nil && entry.dst == nil { return .invalid("port belongs to a dst") }
+    return verb != .del && entry.dst == nil && entry.dev == nil ? .noDestination : nil
+  }
+
+  private static func neighbourMistake(_ verb: NeighbourVerb, _ neighbour: Neighbour) -> ChangeError? {
+    if neighbour.ip.isMulticast || neighbour.ip.isUnspecified { return .invalid("a neighbour has an address of its own") }
+    guard let mac = neighbour.lladdr else { return verb == .del ? nil : .invalid("lladdr is missing") }
+    return mac.isMulticast || mac.isZero ? .invalid("lladdr is the MAC address of one host") : nil
+  }
+}
+
 // In JSON the record's keys stand beside "command", and what has a default may be left out.
 
 extension ControlChange {

@@ -34,15 +34,38 @@ public struct ControlClient: ~Copyable {
       response = try JSON.decode(ControlResponse.self, from: socket.readLine(limit: .max, until: end))
     } catch UnixSocket.Interruption.closed {
       throw ControlError("\(path): the gateway closed the connection before it answered")
-    } catch UnixSocket.Interruption.timeout {
-      throw ControlError("\(path): no answer within \(Self.answerTime)")
-    } catch UnixSocket.Interruption.failed(let error) {
-      throw ControlError("\(path): \(error)")
     } catch {
-      throw ControlError("\(path): not an answer of this version of vxgw: \(error)")
+      throw explain(error)
     }
-    if case .error(let message) = response { throw ControlError("\(path): \(message)") }
+    if case .error(let message) = response { throw ControlError(message) }
     return response
+  }
+
+  /// Calls `body` with each event on the topics as it happens, and with its JSON, until the gateway ends.
+  ///
+  /// - Throws: `ControlError`: that it ended, or did not answer.
+  public mutating func monitor(
+    _ topics: Set<MonitorTopic>, _ body: (MonitorEvent, _ json: String) -> Void
+  ) throws(ControlError) -> Never {
+    _ = try send(.monitor(topics))
+    while true {
+      do {
+        let line = try socket.readLine(limit: .max, until: nil)
+        body(try JSON.decode(MonitorEvent.self, from: line), String(decoding: line, as: UTF8.self))
+      } catch UnixSocket.Interruption.closed {
+        throw ControlError("\(path): the gateway ended")
+      } catch {
+        throw explain(error)
+      }
+    }
+  }
+
+  private func explain(_ error: any Error) -> ControlError {
+    switch error {
+    case UnixSocket.Interruption.timeout: ControlError("\(path): no answer within \(Self.answerTime)")
+    case UnixSocket.Interruption.failed(let error): ControlError("\(path): \(error)")
+    default: ControlError("\(path): not an answer of this version of vxgw: \(error)")
+    }
   }
 
   /// The path of the only gateway whose socket is in the directory.

@@ -90,7 +90,7 @@ extension ControlRequest: Codable {
       self = .change(change)
     } else {
       throw DecodingError.dataCorruptedError(
-        forKey: .command, in: container, debugDescription: "\(command): one of \(Self.commands.joined(separator: ", "))")
+        forKey: .command, in: container, debugDescription: "\(command): none of \(Self.commands.joined(separator: ", "))")
     }
   }
 
@@ -156,6 +156,54 @@ extension ControlResponse: Codable {
       case .config, .done, .error: try JSON.encode(self)
       }
     return String(decoding: bytes, as: UTF8.self)
+  }
+}
+
+extension ControlRequest {
+  /// From a line of the protocol.
+  ///
+  /// - Throws: `ControlError` for a line that is not a request. A key that the request does not have is a mistake too: what is
+  ///   ignored would be missed later.
+  init(line: [UInt8]) throws(ControlError) {
+    do {
+      self = try JSON.decode(ControlRequest.self, from: line)
+      let unknown = try JSON.decode(Keys.self, from: line).names.subtracting(JSON.decode(Keys.self, from: JSON.encode(self)).names)
+      guard unknown.isEmpty else { throw ControlError("unknown: \(unknown.sorted().joined(separator: ", "))") }
+    } catch let error as ControlError {
+      throw error
+    } catch let error as DecodingError {
+      throw ControlError(error.sentence)
+    } catch {
+      throw ControlError("\(error)")
+    }
+  }
+
+  /// The keys of a JSON object that have a value.
+  private struct Keys: Decodable {
+    struct Name: CodingKey {
+      let stringValue: String
+      var intValue: Int? { nil }
+      init(stringValue: String) { self.stringValue = stringValue }
+      init?(intValue: Int) { nil }
+    }
+    let names: Set<String>
+
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.container(keyedBy: Name.self)
+      names = Set(try container.allKeys.filter { try !container.decodeNil(forKey: $0) }.map(\.stringValue))
+    }
+  }
+}
+
+extension DecodingError {
+  /// What is wrong, for who wrote the JSON: "mac: not an address: x".
+  fileprivate var sentence: String {
+    switch self {
+    case .keyNotFound(let key, _): "\(key.stringValue): missing"
+    case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+      (context.codingPath.map(\.stringValue) + [context.debugDescription]).joined(separator: ": ")
+    @unknown default: "\(self)"
+    }
   }
 }
 

@@ -17,23 +17,16 @@ struct UnixSocket: ~Copyable {
     case closed
     /// The deadline passed.
     case timeout
-    /// `bell` rang.
-    case stopped
     /// The line is longer than the limit.
     case tooLong
     case failed(SystemError)
   }
 
   let descriptor: Int32
-  /// Ends every wait when it rings.
-  private let bell: Doorbell?
   /// Received, and not yet part of a line.
   private var received: [UInt8] = []
 
-  private init(_ descriptor: Int32, bell: Doorbell?) {
-    self.descriptor = descriptor
-    self.bell = bell
-  }
+  private init(_ descriptor: Int32) { self.descriptor = descriptor }
 
   deinit { close(descriptor) }
 
@@ -45,7 +38,7 @@ struct UnixSocket: ~Copyable {
 
   /// - Throws: `SystemError`: ENOENT, or ECONNREFUSED when nobody listens.
   static func connect(to path: String) throws(SystemError) -> UnixSocket {
-    let socket = UnixSocket(try make(), bell: nil)
+    let socket = UnixSocket(try make())
     try unsafe socket.call("connect", CLinux.connect, path)
     return socket
   }
@@ -53,30 +46,27 @@ struct UnixSocket: ~Copyable {
   /// Listens at a path that does not exist; only the owner may connect.
   ///
   /// - Throws: `SystemError`: EADDRINUSE when the path exists.
-  static func listen(at path: String, bell: Doorbell) throws(SystemError) -> UnixSocket {
-    let socket = UnixSocket(try make(), bell: bell)
+  static func listen(at path: String) throws(SystemError) -> UnixSocket {
+    let socket = UnixSocket(try make())
     // Linux gives the file the mode that the socket has when it is bound (unix_bind_bsd in net/unix/af_unix.c), so there
     // is no moment in which others may connect.
     try systemCall("fchmod") { fchmod(socket.descriptor, 0o600) }
     try unsafe socket.call("bind", CLinux.bind, path)
-    try systemCall("listen") { CLinux.listen(socket.descriptor, 16) }
+    try systemCall("listen") { CLinux.listen(socket.descriptor, 64) }
     return socket
   }
 
-  /// Waits for somebody to connect.
-  func accept() throws(Interruption) -> UnixSocket {
-    while true {
-      try wait(Int16(POLLIN), until: nil)
-      let accepted = accept4(descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
-      if accepted >= 0 { return UnixSocket(accepted, bell: bell) }
-      // Who connected may have gone already.
-      let error = SystemError("accept")
-      if ![.wouldBlock, .connectionAbort, .interrupted].contains(error.errno) { throw .failed(error) }
-    }
+  /// The next client, or nil: whoever connected may have gone already.
+  func accept() throws(SystemError) -> OwnedDescriptor? {
+    let accepted = accept4(descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
+    if accepted >= 0 { return OwnedDescriptor(accepted) }
+    let error = SystemError("accept")
+    if [.wouldBlock, .connectionAbort, .interrupted].contains(error.errno) { return nil }
+    throw error
   }
 
-  /// The next line, without its newline.
-  mutating func readLine(limit: Int, until deadline: ContinuousClock.Instant) throws(Interruption) -> [UInt8] {
+  /// The next line, without its newline. A deadline of nil: however long it takes.
+  mutating func readLine(limit: Int, until deadline: ContinuousClock.Instant?) throws(Interruption) -> [UInt8] {
     var searched = 0
     while true {
       if let end = received[searched...].firstIndex(of: UInt8(ascii: "\n")) {
@@ -90,7 +80,7 @@ struct UnixSocket: ~Copyable {
     }
   }
 
-  private mutating func receive(until deadline: ContinuousClock.Instant) throws(Interruption) {
+  private mutating func receive(until deadline: ContinuousClock.Instant?) throws(Interruption) {
     try wait(Int16(POLLIN), until: deadline)
     var chunk = [UInt8](repeating: 0, count: 65536)
     let count = unsafe recv(descriptor, &chunk, chunk.count, 0)
@@ -129,14 +119,8 @@ struct UnixSocket: ~Copyable {
       guard left > .zero else { throw .timeout }
       milliseconds = Int32(clamping: Int(left / .milliseconds(1)) + 1)
     }
-    // poll(2) skips descriptor -1.
-    var waiting = [
-      pollfd(fd: descriptor, events: events, revents: 0),
-      pollfd(fd: bell?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
-    ]
-    let ready = unsafe poll(&waiting, 2, milliseconds)
-    if ready < 0, vxgw_errno() != EINTR { throw .failed(SystemError("poll")) }
-    if ready > 0, waiting[1].revents != 0 { throw .stopped }
+    var waiting = pollfd(fd: descriptor, events: events, revents: 0)
+    if unsafe poll(&waiting, 1, milliseconds) < 0, vxgw_errno() != EINTR { throw .failed(SystemError("poll")) }
   }
 
   /// bind(2) or connect(2) with a path as the address.
