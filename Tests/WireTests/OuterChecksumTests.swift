@@ -46,7 +46,10 @@ import Wire
       ("last fragment", packet(EthernetHeader(), IPv4Header(fragmentOffset: 64), UDPHeader(to: 1), Payload(count: 24))),
       ("IPv6 fragment", packet(EthernetHeader(), IPv6Header(), IPv6FragmentHeader(more: true), UDPHeader(to: 1), Payload(count: 24))),
       ("no checksum", packet(EthernetHeader(), IPv4Header(), UDPHeader(to: 1, checksum: .value(0)), Payload(count: 24))),
-      ("UDP shorter than IP", packet(EthernetHeader(), IPv4Header(), UDPHeader(to: 1, length: 12), Payload(count: 25))),
+      (
+        "UDP shorter than IP",
+        packet(EthernetHeader(), IPv4Header(totalLength: 53), UDPHeader(to: 1), Payload(count: 4)) + [UInt8](repeating: 5, count: 21)
+      ),
       ("source route", sourceRouted), ("ARP", packet(EthernetHeader(), ARPMessage())),
       ("ICMP", packet(EthernetHeader(), IPv4Header(), ICMPMessage(type: 8), Payload(count: 3))),
       ("three tags", packet(EthernetHeader(), VLANTag(1), VLANTag(2), VLANTag(3), IPv4Header(), TCPHeader(to: 1))),
