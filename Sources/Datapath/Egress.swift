@@ -27,6 +27,25 @@ public struct Egress: ~Copyable, Sendable {
     self.batch = batch
   }
 
+  /// Puts a port where one was closed, or behind the last.
+  mutating func open(_ port: consuming Port, at index: Int) {
+    if index == ports.count {
+      ports.append(port)
+      outgoing.append(Batch(capacity: batch))
+    } else {
+      ports[index] = port
+    }
+  }
+
+  /// Sends what is due for a port and closes it; what it has counted stays in the sums.
+  mutating func close(_ index: Int) {
+    if !outgoing[index].isEmpty { flush(index) }
+    ports[index].close(umem: &umem)
+    let counters = ports[index].counters
+    for counter in 0..<counters.count { retired.add(Int(counters[counter]), to: counter) }
+    ports[index] = .closed(ClosedPort())
+  }
+
   @inline(__always)
   mutating func send(_ frame: Frame, to port: Int) {
     if outgoing[port].isFull { flush(port) }

@@ -136,7 +136,14 @@ public struct Worker: ~Copyable, Sendable {
   mutating func make(_ change: WorkerChange) {
     if let topology = change.takeTopology() { self.topology = topology }
     decapsulator.forget()
+    for index in change.closed { egress.close(index) }
+    while change.opened.count > 0 { open(change.opened.removeLast()) }
     control.finishChange()
+  }
+
+  private mutating func open(_ opened: consuming WorkerChange.OpenedPort) {
+    for descriptor in opened.port.descriptors { poller.watch(descriptor) }
+    egress.open(opened.port, at: opened.index)
   }
 
   /// What waits is dropped with a reason, and the last counters are left for the control plane.

@@ -27,4 +27,10 @@ public struct MemoryPort: ~Copyable, Sendable {
     counters.add(batch.count, to: PortCounter.txFrames.rawValue)
     batch.removeAll()
   }
+
+  /// What nobody took out goes back to the pool.
+  mutating func close(umem: inout UMEM) {
+    for frame in arriving + sent { umem.release(frame) }
+    (arriving, sent) = ([], [])
+  }
 }

@@ -33,15 +33,25 @@ public struct Poller: ~Copyable, Sendable {
   public init(_ descriptors: [Int32]) throws(SystemError) {
     let poller = try systemCall("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) }
     do {
-      for watched in descriptors {
-        var event = unsafe epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: watched))
-        try systemCall("epoll_ctl") { unsafe epoll_ctl(poller, EPOLL_CTL_ADD, watched, &event) }
-      }
+      for watched in descriptors { try Self.add(watched, to: poller) }
     } catch {
       close(poller)
       throw error
     }
     descriptor = poller
+  }
+
+  /// Watches one more. It is forgotten when it is closed.
+  public func add(_ watched: Int32) throws(SystemError) { try Self.add(watched, to: descriptor) }
+
+  /// The same where it can't fail: a descriptor that is open and new, with memory for one more (epoll_ctl(2)).
+  public func watch(_ watched: Int32) {
+    do { try add(watched) } catch { preconditionFailure("\(error)") }
+  }
+
+  private static func add(_ watched: Int32, to poller: Int32) throws(SystemError) {
+    var event = unsafe epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: watched))
+    try systemCall("epoll_ctl") { unsafe epoll_ctl(poller, EPOLL_CTL_ADD, watched, &event) }
   }
 
   deinit { close(descriptor) }

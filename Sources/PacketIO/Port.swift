@@ -20,6 +20,8 @@ public enum Port: ~Copyable, Sendable {
   case raw(RawPort)
   /// One queue of a TAP device.
   case tap(TAPPort)
+  /// None any more: receives nothing, and drops what it is given.
+  case closed(ClosedPort)
   /// Frames in memory, for tests.
   case memory(MemoryPort)
   /// Frames in memory that arrive again and again, for benchmarks.
@@ -33,6 +35,7 @@ extension Port {
     case .xsk(var port): port.receive(into: &batch, umem: &umem); self = .xsk(port)
     case .raw(var port): port.receive(into: &batch, umem: &umem); self = .raw(port)
     case .tap(var port): port.receive(into: &batch, umem: &umem); self = .tap(port)
+    case .closed(let port): self = .closed(port)
     case .memory(var port): port.receive(into: &batch, umem: &umem); self = .memory(port)
     case .replay(var port): port.receive(into: &batch, umem: &umem); self = .replay(port)
     }
@@ -45,6 +48,7 @@ extension Port {
     case .xsk(var port): port.transmit(&batch, umem: &umem); self = .xsk(port)
     case .raw(var port): port.transmit(&batch, umem: &umem); self = .raw(port)
     case .tap(var port): port.transmit(&batch, umem: &umem); self = .tap(port)
+    case .closed(let port): port.transmit(&batch, umem: &umem); self = .closed(port)
     case .memory(var port): port.transmit(&batch, umem: &umem); self = .memory(port)
     case .replay(var port): port.transmit(&batch, umem: &umem); self = .replay(port)
     }
@@ -58,6 +62,7 @@ extension Port {
     case .xsk(var port): port.replenish(umem: &umem); self = .xsk(port)
     case .raw(let port): self = .raw(port)
     case .tap(let port): self = .tap(port)
+    case .closed(let port): self = .closed(port)
     case .memory(let port): self = .memory(port)
     case .replay(let port): self = .replay(port)
     }
@@ -70,6 +75,7 @@ extension Port {
     case .xsk(let port): port.heldChunks
     case .raw(let port): port.heldChunks
     case .tap: 0
+    case .closed: 0
     case .memory: 0
     case .replay: 0
     }
@@ -81,6 +87,7 @@ extension Port {
     case .xsk(let port): port.isSending
     case .raw: false
     case .tap: false
+    case .closed: false
     case .memory: false
     case .replay: false
     }
@@ -92,6 +99,7 @@ extension Port {
     case .xsk(let port): port.descriptors
     case .raw(let port): port.descriptors
     case .tap(let port): port.descriptors
+    case .closed: []
     case .memory: []
     case .replay: []
     }
@@ -103,8 +111,40 @@ extension Port {
     case .xsk(let port): port.counters
     case .raw(let port): port.counters
     case .tap(let port): port.counters
+    case .closed(let port): port.counters
     case .memory(let port): port.counters
     case .replay(let port): port.counters
     }
+  }
+}
+
+extension Port {
+  /// Closes the port: its sockets end, and every chunk that it holds goes back to `umem`. Its counters stay as they were.
+  public mutating func close(umem: inout UMEM) {
+    let counters = self.counters
+    switch consume self {
+    case .xsk(var port): port.close(umem: &umem)
+    case .raw(var port): port.close(umem: &umem)
+    case .tap: break
+    case .closed: break
+    case .memory(var port): port.close(umem: &umem)
+    case .replay: break
+    }
+    self = .closed(ClosedPort(counters: counters))
+  }
+}
+
+/// Where a port was.
+public struct ClosedPort: Sendable {
+  let counters: Counters
+
+  init(counters: Counters) { self.counters = counters }
+
+  public init() { counters = Counters(count: PortCounter.allCases.count) }
+
+  func transmit(_ batch: inout Batch, umem: inout UMEM) {
+    counters.add(batch.count, to: PortCounter.txDropped.rawValue)
+    for index in 0..<batch.count { umem.release(batch[index]) }
+    batch.removeAll()
   }
 }

@@ -30,6 +30,9 @@ public struct RawPort: ~Copyable, Sendable {
     transmitter.transmit(&batch, umem: &umem, socket: socket, counters: counters)
   }
 
+  /// Gives back the port's chunks; it receives nothing after that.
+  public mutating func close(umem: inout UMEM) { receiver.close(umem: &umem, counters: counters) }
+
   /// Chunks that are ready to receive into, or hold frames that did not fit the last batch.
   public var heldChunks: Int { receiver.heldChunks }
 

@@ -56,6 +56,18 @@ struct RawReceiver: ~Copyable {
     unsafe spill.deallocate()
   }
 
+  /// Gives back the chunks that are ready to receive into. Frames that were received and not handed on count as dropped.
+  mutating func close(umem: inout UMEM, counters: Counters) {
+    counters.add(received - next, to: PortCounter.rxFrames.rawValue)
+    counters.add(received - next, to: PortCounter.rxDropped.rawValue)
+    for slot in 0..<capacity {
+      guard let chunk = chunks[slot] else { continue }
+      umem.release(chunk)
+      chunks[slot] = nil
+    }
+    (heldChunks, received, next, superFrame) = (0, 0, 0, nil)
+  }
+
   /// Hands on what an earlier call left, or else what one system call receives.
   mutating func receive(into batch: inout Batch, umem: inout UMEM, socket: borrowing OwnedDescriptor, counters: Counters) {
     if next == received {

@@ -34,12 +34,16 @@ public struct XSKSettings: Sendable {
 public final class XSKMemory: @unchecked Sendable {
   let umem: OpaquePointer
   let settings: XSKSettings
+  let chunkSize: Int
+  let chunkCount: Int
   /// Fill and completion ring that libxdp made with the UMEM; the first socket takes them over.
   let rings: UnsafeMutablePointer<vxgw_xsk_rings>
 
   /// - Throws: `SystemError`, for example ENOBUFS when memory may not be pinned (ulimit -l).
   public init(_ memory: borrowing UMEM, settings: XSKSettings) throws(SystemError) {
     self.settings = settings
+    chunkSize = memory.chunkSize
+    chunkCount = memory.chunkCount
     let rings = UnsafeMutablePointer<vxgw_xsk_rings>.allocate(capacity: 1)
     unsafe rings.initialize(to: vxgw_xsk_rings())
     unsafe self.rings = rings
@@ -75,6 +79,10 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
   /// Chunks in the fill and RX rings, and in the TX and completion rings.
   private(set) var receiving = 0
   private(set) var sending = 0
+  /// One bit for each chunk: those that the kernel has of this socket. Rings do not show all of them: the kernel and zero-copy
+  /// drivers keep some to themselves, and give none back when the socket is closed.
+  private var lent: FixedBuffer<UInt64>
+  private let chunkShift: UInt32
 
   /// - Parameter isFirst: the first socket on the UMEM takes over the rings that were made with it.
   init(_ memory: XSKMemory, interface: String, queue: Int, isVXLAN: Bool, isFirst: Bool) throws(SystemError) {
@@ -100,13 +108,24 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
       throw SystemError("AF_XDP bind on queue \(queue)", errno: Errno(rawValue: -result))
     }
     unsafe self.socket = socket
+    lent = FixedBuffer(repeating: 0, count: (memory.chunkCount + 63) / 64)
+    chunkShift = UInt32(memory.chunkSize.trailingZeroBitCount)
     descriptor = unsafe xsk_socket__fd(socket)
     raiseLimits()
   }
 
   deinit {
-    unsafe xsk_socket__delete(socket)
+    if !isClosed { unsafe xsk_socket__delete(socket) }
     unsafe rings.deallocate()
+  }
+
+  private var isClosed = false
+
+  /// Closes the socket, and gives back its chunks.
+  mutating func close(_ umem: inout UMEM) {
+    unsafe xsk_socket__delete(socket)
+    isClosed = true
+    releaseLent(to: &umem)
   }
 
   /// One system call may send a whole ring in copy mode: the kernel's default is 32 packets a call (Linux 6.17 lets us
@@ -116,6 +135,29 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
     unsafe setsockopt(descriptor, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget, socklen_t(MemoryLayout<UInt32>.size))
     var buffer: Int32 = 8 << 20
     unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, socklen_t(MemoryLayout<Int32>.size))
+  }
+
+  @inline(__always)
+  private mutating func lend(_ address: UInt32) {
+    let chunk = Int(address >> chunkShift)
+    lent[chunk / 64] |= 1 << UInt64(chunk % 64)
+  }
+
+  @inline(__always)
+  private mutating func takeBack(_ address: UInt32) {
+    let chunk = Int(address >> chunkShift)
+    lent[chunk / 64] &= ~(1 << UInt64(chunk % 64))
+  }
+
+  /// Every chunk that the kernel has of this socket goes back to the pool: only once the socket is closed.
+  mutating func releaseLent(to umem: inout UMEM) {
+    for word in 0..<lent.count {
+      while lent[word] != 0 {
+        umem.release(chunkAt: UInt32(word * 64 + lent[word].trailingZeroBitCount) << chunkShift)
+        lent[word] &= lent[word] - 1
+      }
+    }
+    (receiving, sending) = (0, 0)
   }
 
   /// Takes what the kernel has received, as far as `batch` has room, and counts it.
@@ -130,6 +172,7 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
     while taken < end {
       let descriptor = unsafe xsk_ring_cons__rx_desc(&rings.pointee.rx, first &+ taken).pointee
       taken &+= 1
+      takeBack(UInt32(truncatingIfNeeded: descriptor.addr))
       if descriptor.options != 0 || descriptor.len > ordinaryLength {
         let isDone = joiner.take(descriptor, to: &batch, &umem, counters)
         ordinaryLength = joiner.ordinaryLength
@@ -158,6 +201,7 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
     guard room > 0, unsafe xsk_ring_prod__reserve(&rings.pointee.tx, room, &first) == room else { return 0 }
     for index in 0..<room {
       let frame = batch[from + Int(index)]
+      lend(frame.start)
       unsafe xsk_ring_prod__tx_desc(&rings.pointee.tx, first &+ index).pointee = xdp_desc(
         addr: UInt64(frame.start), len: UInt32(frame.length), options: 0)
     }
@@ -182,7 +226,9 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
     let count = unsafe xsk_ring_cons__peek(&rings.pointee.completion, UInt32(memory.settings.ring), &first)
     guard count > 0 else { return }
     for index in 0..<count {
-      umem.release(chunkAt: UInt32(truncatingIfNeeded: unsafe xsk_ring_cons__comp_addr(&rings.pointee.completion, first &+ index).pointee))
+      let address = UInt32(truncatingIfNeeded: unsafe xsk_ring_cons__comp_addr(&rings.pointee.completion, first &+ index).pointee)
+      takeBack(address)
+      umem.release(chunkAt: address)
     }
     unsafe xsk_ring_cons__release(&rings.pointee.completion, count)
     sending -= Int(count)
@@ -197,6 +243,7 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
     guard unsafe xsk_ring_prod__reserve(&rings.pointee.fill, UInt32(wanted), &first) == UInt32(wanted) else { return wakeReceiver() }
     for index in 0..<wanted {
       guard let frame = umem.allocate() else { preconditionFailure("the pool said it had \(wanted) chunks") }
+      lend(frame.start)
       unsafe xsk_ring_prod__fill_addr(&rings.pointee.fill, first &+ UInt32(index)).pointee = UInt64(frame.start) &- UInt64(UMEM.headroom)
     }
     unsafe xsk_ring_prod__submit(&rings.pointee.fill, UInt32(wanted))
@@ -266,6 +313,15 @@ public struct XSKPort: ~Copyable, Sendable {
     }
     // Frames that an earlier call left in the ring.
     if isSending { counters.add(sockets[0].kick(), to: PortCounter.txCalls.rawValue) }
+  }
+
+  /// Closes the sockets and gives back all their chunks. What is on its way out gets a moment to leave.
+  public mutating func close(umem: inout UMEM) {
+    for _ in 0..<50 where isSending {
+      replenish(umem: &umem)
+      Tick.pause(microseconds: 1000)
+    }
+    for index in 0..<sockets.count { sockets[index].close(&umem) }
   }
 
   public var isSending: Bool { sockets[0].sending > 0 }
