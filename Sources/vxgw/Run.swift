@@ -26,9 +26,9 @@ struct Run: ParsableCommand {
         vxgw --iface ens192 --local 2001:db8::1 --vni 4100 --group ff05::100
           IPv6 underlay, BUM traffic by multicast.
 
-      Presets, which give defaults that others have:
+      Presets give the defaults that others have; options given come first:
 
-      \(Preset.allCases.map { "  \($0.rawValue)\n    \($0.options)" }.joined(separator: "\n"))
+      \(Preset.manual)
       """)
 
   @OptionGroup(title: "Segments") var segments: SegmentOptions
@@ -44,10 +44,12 @@ struct Run: ParsableCommand {
   }
 
   func run() throws {
-    let configuration = try Configuration(settings)
+    let configuration = try Configuration(settings, file: segments.config.map(ConfigurationFile.init(path:)))
     if operation.check {
       let summary = try Gateway.check(configuration)
-      return print(configuration.yaml, summary, separator: "\n")
+      // The kernel's part as comments, so that what is printed is a file for --config.
+      let comments = summary.split(separator: "\n").map { "# \($0)" }.joined(separator: "\n")
+      return print(configuration.yaml, comments, separator: "\n")
     }
     try Gateway.run(configuration, log: StandardErrorLog.logger(level: configuration.logLevel))
   }

@@ -7,7 +7,7 @@ import Control
 struct SegmentOptions: ParsableArguments {
   @Option(help: ArgumentHelp("YAML file with options of the same names; what is given here comes first.", valueName: "file"))
   var config: String?
-  @Option(help: ArgumentHelp("Defaults that others have; see below.", valueName: "kernel|flannel|windows|cilium"))
+  @Option(help: ArgumentHelp("Defaults that others have; see above.", valueName: "kernel|flannel|windows|cilium"))
   var preset: String?
   @Option(help: ArgumentHelp("Underlay NIC; with a VLAN, the outer packets carry its 802.1Q tag.", valueName: "if[:vlan]"))
   var iface: String?

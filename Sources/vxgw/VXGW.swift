@@ -8,7 +8,8 @@ struct VXGW: ParsableCommand {
     commandName: "vxgw",
     abstract: "Joins VXLAN segments (VNIs) to a physical LAN, to containers and to virtual machines.",
     usage: """
-      vxgw --iface IF --vni N [--lan IF | --tap NAME] [--remote ADDR[,ADDR]] [OPTIONS]
+      vxgw --iface IF --vni N [--lan IF[:VLAN] | --tap NAME] [--remote ADDR[,ADDR] | --group ADDR] [OPTIONS]
+      vxgw --config FILE [OPTIONS]
       vxgw fdb | neigh | vni | vtep | link | config | stats | monitor [WORDS] [-j] [--socket PATH]
       """,
     discussion: """

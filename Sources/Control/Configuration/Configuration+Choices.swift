@@ -36,7 +36,7 @@ extension Configuration {
   public struct UDP6ZeroChecksum: Sendable, Equatable {
     /// Whether they are sent.
     public var tx = false
-    /// Whether they are accepted, as RFC 7348 section 4.1 wants.
+    /// Whether they are accepted, as RFC 7348 section 5 wants.
     public var rx = true
   }
 
@@ -137,8 +137,7 @@ extension Configuration.UDP6ZeroChecksum: LosslessStringConvertible {
 }
 
 extension Configuration.MSSClamp: LosslessStringConvertible {
-  /// 88: the IPv4 host's least datagram of 68 (RFC 791) is the limit of the kernel's TCP, `TCP_MIN_MSS`, too. 65495: the
-  /// largest IPv4 packet less its headers.
+  /// Bytes from the kernel's TCP_MIN_MSS (include/net/tcp.h) to the largest IPv4 packet less its headers.
   public init?(_ text: String) {
     switch text {
     case "auto": self = .auto

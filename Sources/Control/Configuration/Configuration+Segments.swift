@@ -6,7 +6,7 @@ import Wire
 
 extension Configuration {
   mutating func readSegments(_ reader: inout SettingsReader) {
-    if reader.all(.vni).isEmpty && reader.all(.map).isEmpty {
+    if reader.all(.vni).isEmpty, reader.all(.map).isEmpty, reader.areRight(.vni, .map, .preset) {
       reader.mistake(.vni, "missing; name the segment, such as --vni 1, or use --map 1=eth1")
     }
     let vnis = readVNIs(&reader)
@@ -118,8 +118,12 @@ struct ReplicationPlan {
     var group: IPAddress?
   }
 
+  /// An address that has the IP version of all.
+  var reference: IPAddress?
   private var common = List()
   private var own: [UInt32: List] = [:]
+
+  init(reference: IPAddress?) { self.reference = reference }
 
   subscript(vni: UInt32?) -> List {
     get { vni.map { own[$0] ?? List() } ?? common }
@@ -131,7 +135,7 @@ struct ReplicationPlan {
 
 extension Configuration {
   mutating func readReplication(_ reader: inout SettingsReader) {
-    var plan = ReplicationPlan()
+    var plan = ReplicationPlan(reference: local)
     for given in reader.all(.remote) { readRemotes(given, into: &plan, &reader) }
     for given in reader.all(.group) { readGroup(given, into: &plan, &reader) }
     for index in segments.indices {
@@ -146,7 +150,8 @@ extension Configuration {
     guard let (vnis, addresses) = split(given, &reader) else { return }
     for text in addresses.split(separator: ",", omittingEmptySubsequences: false) {
       let part = given.part(text)
-      guard let remote = reader.read(part, Self.vtepAddress), hasFamily(remote, part, &reader) else { continue }
+      guard let remote = reader.read(part, Self.vtepAddress), isLike(plan.reference, remote, part, &reader) else { continue }
+      plan.reference = plan.reference ?? remote
       if remote == local {
         reader.mistake(part, "that is --local, this VTEP itself")
       } else if vnis.contains(where: { plan[$0].remotes.contains(remote) }) {
@@ -160,8 +165,9 @@ extension Configuration {
   /// [VNI=]ADDR.
   private func readGroup(_ given: Given, into plan: inout ReplicationPlan, _ reader: inout SettingsReader) {
     guard let (vnis, text) = split(given, &reader), let group = reader.read(given.part(text), Self.groupAddress),
-      hasFamily(group, given, &reader)
+      isLike(plan.reference, group, given, &reader)
     else { return }
+    plan.reference = plan.reference ?? group
     for vni in vnis {
       if let other = plan[vni].group { return reader.mistake(given, "a VNI has one group, and this has \(other) already") }
       plan[vni].group = group
@@ -173,17 +179,17 @@ extension Configuration {
     guard let equals = given.text.firstIndex(of: "=") else { return ([nil], Substring(given.text)) }
     let prefix = String(given.text[..<equals])
     guard let vnis = reader.read(given.part(prefix), { (text) throws(Mistake) in try Self.vnis(text) }) else { return nil }
-    if let stranger = vnis.first(where: { vni in !segments.contains { $0.vni == vni } }) {
-      if reader.areRight(.vni, .map) { reader.mistake(given, "VNI \(stranger) is not one of --vni or --map") }
-      return nil
+    if reader.areRight(.vni, .map), let stranger = vnis.first(where: { vni in !segments.contains { $0.vni == vni } }) {
+      reader.mistake(given, "VNI \(stranger) is not one of --vni or --map")
     }
     return (vnis.map { $0 }, given.text[given.text.index(after: equals)...])
   }
 
-  /// Whether the address has the IP version of this VTEP.
-  func hasFamily(_ address: IPAddress, _ given: Given, _ reader: inout SettingsReader) -> Bool {
-    guard let local, local.isIPv4 != address.isIPv4 else { return true }
-    reader.mistake(given, "\(address.version), but --local \(local) is \(local.version); all VTEPs and groups have one IP version")
+  /// Whether the address has the reference's IP version.
+  func isLike(_ reference: IPAddress?, _ address: IPAddress, _ given: Given, _ reader: inout SettingsReader) -> Bool {
+    guard let reference, reference.isIPv4 != address.isIPv4 else { return true }
+    let other = (reference == local ? "--local " : "") + "\(reference)"
+    reader.mistake(given, "\(address.version), but \(other) is \(reference.version); all VTEPs and groups have one IP version")
     return false
   }
 }

@@ -9,16 +9,15 @@ extension Configuration {
   /// - Parameter file: what `--config` names; the settings come first.
   /// - Throws: `ConfigurationError` with every mistake there is, in the order of the manual, and then of the file.
   public init(_ settings: Settings, file: ConfigurationFile? = nil) throws(ConfigurationError) {
-    var reader = SettingsReader(settings, file?.values ?? [])
+    var reader = SettingsReader(settings, file)
     self.init(&reader)
-    let mistakes = reader.mistakes + (file?.mistakes ?? [])
-    guard mistakes.isEmpty else { throw ConfigurationError(mistakes: mistakes) }
+    guard reader.mistakes.isEmpty else { throw ConfigurationError(mistakes: reader.mistakes) }
   }
 
   init(_ reader: inout SettingsReader) {
     if let given = reader.last(.iface) {
       (iface, underlayVLAN) = reader.read(given, Self.underlay) ?? ("", nil)
-    } else {
+    } else if reader.areRight(.iface) {
       reader.mistake(.iface, "missing; name the underlay's network interface, such as --iface eth0")
     }
     preset = reader.word(.preset)
@@ -63,7 +62,7 @@ extension Configuration {
         continue
       }
       let part = given.part(given.text[..<equals])
-      guard let address = reader.read(part, Self.vtepAddress), hasFamily(address, part, &reader) else { continue }
+      guard let address = reader.read(part, Self.vtepAddress), isLike(anyAddress, address, part, &reader) else { continue }
       let toggle: Toggle? = reader.word(given.part(given.text[given.text.index(after: equals)...]))
       udpChecksumOf[address] = toggle.map { $0 == .on }
     }

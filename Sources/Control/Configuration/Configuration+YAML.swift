@@ -109,7 +109,9 @@ extension Configuration {
 
   /// A plain scalar where every YAML reader takes it for one, else a double-quoted one (YAML 1.2, 7.3).
   private static func scalar(_ text: String) -> String {
-    let plain = text.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "./-_=".unicodeScalars.contains($0)) }
+    let plain = text.unicodeScalars.allSatisfy {
+      $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "./-_=".unicodeScalars.contains($0))
+    }
     if plain, let first = text.first, first != "-", first != "=" { return text }
     let escaped = text.unicodeScalars.map { scalar in
       switch scalar {

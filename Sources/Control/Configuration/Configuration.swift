@@ -101,7 +101,10 @@ extension Configuration {
   }
 
   /// Whether the underlay is IPv6; nil when no address says so, and it follows from the addresses of `iface`.
-  public var isIPv6: Bool? { (local ?? segments.lazy.compactMap { $0.remotes.first ?? $0.group }.first).map { !$0.isIPv4 } }
+  public var isIPv6: Bool? { anyAddress.map { !$0.isIPv4 } }
+
+  /// One of the underlay's addresses, if there is any; all have its IP version.
+  var anyAddress: IPAddress? { local ?? segments.lazy.compactMap { $0.remotes.first ?? $0.group }.first }
 
   /// Whether frames of the segment keep VLAN tags of their own. A trunk would be pointless otherwise.
   public func keepsInnerVLAN(_ segment: Segment) -> Bool {

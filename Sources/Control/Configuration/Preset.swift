@@ -31,10 +31,16 @@ public enum Preset: String, CaseIterable, Sendable {
     }
   }
 
-  /// The settings as options, for the manual.
-  public var options: String {
-    settings.map { setting, text in
-      setting.isFlag ? "--\(text == "on" ? "" : "no-")\(setting.rawValue)" : "--\(setting.rawValue) \(text)"
-    }.joined(separator: " ")
+  /// All presets, each with its settings as options, in lines of at most 79 columns.
+  public static var manual: String {
+    allCases.map { preset in
+      var lines = ["  \(preset.rawValue)", "   "]
+      for (setting, text) in preset.settings {
+        let option = setting.isFlag ? "--\(text == "on" ? "" : "no-")\(setting.rawValue)" : "--\(setting.rawValue) \(text)"
+        if lines[lines.count - 1].count + option.count > 78 { lines.append("   ") }
+        lines[lines.count - 1] += " \(option)"
+      }
+      return lines.joined(separator: "\n")
+    }.joined(separator: "\n")
   }
 }

@@ -65,6 +65,23 @@ struct Given: Sendable, Equatable {
   }
 }
 
+/// A mistake as the operator reads it.
+struct Told: Sendable {
+  let text: String
+  /// Line and column, where it is a file's.
+  let place: [Int]?
+
+  init(_ text: String, line: Int, column: Int) {
+    self.text = text
+    place = [line, column]
+  }
+
+  init(_ text: String, _ given: Given?) {
+    self.text = text
+    place = if case .file(_, let line, let column, _) = given?.origin { [line, column] } else { nil }
+  }
+}
+
 /// Everything that is wrong with a configuration, one line each, ready for the operator.
 public struct ConfigurationError: Error {
   public let mistakes: [String]
@@ -75,16 +92,18 @@ public struct ConfigurationError: Error {
 struct SettingsReader {
   let preset: Preset?
   private let given: [Setting: [Given]]
-  private var told: [(given: Given?, text: String)] = []
-  private var wrong: Set<Setting> = []
+  private var told: [Told]
+  private var wrong: Set<Setting>
 
   /// What the command line says of a setting replaces what the file says, and that what the preset says.
-  init(_ settings: Settings, _ file: [Given] = []) {
+  init(_ settings: Settings, _ file: ConfigurationFile? = nil) {
+    told = file?.mistakes ?? []
+    wrong = file?.wrong ?? []
     var given = settings.reduce(into: [Setting: [Given]]()) { all, setting in
       if !setting.value.isEmpty { all[setting.key] = setting.value.map { Given(setting.key, $0) } }
     }
     let namesSegments = !Setting.ofSegments.isDisjoint(with: given.keys)
-    let rest = file.filter { value in
+    let rest = (file?.values ?? []).filter { value in
       guard given[value.setting] == nil else { return false }
       return !namesSegments || !(Setting.ofSegments.contains(value.setting) || value.isOfOneVNI)
     }
@@ -108,26 +127,21 @@ struct SettingsReader {
 
   /// Every mistake: those of the command line in the order of the manual, then those of the file in its order.
   var mistakes: [String] {
-    let ofFile = told.compactMap { mistake -> (line: Int, column: Int, text: String)? in
-      guard case .file(_, let line, let column, _) = mistake.given?.origin else { return nil }
-      return (line, column, mistake.text)
-    }
-    let others = told.filter { mistake in if case .file = mistake.given?.origin { false } else { true } }
-    // Several at one place stay in order: the sort is stable.
-    return others.map(\.text) + ofFile.sorted { ($0.line, $0.column) < ($1.line, $1.column) }.map(\.text)
+    // Several at one place stay in order: the sort is stable. No place comes before any.
+    told.sorted { ($0.place ?? []).lexicographicallyPrecedes($1.place ?? []) }.map(\.text)
   }
 
   /// - Parameter rule: what the operator should know: the reason, and what to do.
   mutating func mistake(_ given: Given, _ rule: String) {
     wrong.insert(given.setting)
-    told.append((given, "\(given.place): \(rule)"))
+    told.append(Told("\(given.place): \(rule)", given))
   }
 
   /// A mistake in the setting's last value; nothing given is one, too.
   mutating func mistake(_ setting: Setting, _ rule: String) {
     if let given = last(setting) { return mistake(given, rule) }
     wrong.insert(setting)
-    told.append((nil, "--\(setting.rawValue): \(rule)"))
+    told.append(Told("--\(setting.rawValue): \(rule)", nil))
   }
 
   /// Whether nothing is wrong with these so far. Rules between settings ask, so that one mistake is not told twice.
