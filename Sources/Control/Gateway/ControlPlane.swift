@@ -16,7 +16,6 @@ struct ControlPlane: ~Copyable {
   private let reporter: Reporter
   private let server: ControlServer
   /// Milliseconds of the monotonic clock.
-  private var nextRetry: UInt64 = 0
   private var nextSweep: UInt64
   private let ageing: UInt32
 
@@ -28,10 +27,10 @@ struct ControlPlane: ~Copyable {
     // Subscribed before the first look, so that nothing changes unseen in between.
     let monitor = try NetlinkMonitor()
     var resolver = Resolver(
-      forwarding, underlay: assembly.plan.underlay.link, local: assembly.plan.local, ttl: configuration.ttl(to: assembly.plan.local),
-      log: log)
+      forwarding, underlay: Underlay(configuration, interface: assembly.plan.underlay.name, vlan: nil, local: assembly.plan.local),
+      interface: assembly.plan.underlay.link, log: log)
     try Self.prepareTAPs(assembly.plan, forwarding, netlink)
-    try resolver.adopt(netlink)
+    resolver.work(netlink, now: .now)
     let reporter = Reporter(assembly, forwarding, ways: resolver.ways)
     server = try ControlServer(path: configuration.socket, responder: reporter, events: try ControlEvents(), log: log)
     ageing = UInt32(configuration.ageing)
@@ -52,7 +51,7 @@ struct ControlPlane: ~Copyable {
     for (port, kind) in plan.ports.enumerated() {
       guard case .tap(let name) = kind, let segment = plan.segments.firstIndex(where: { $0.ports.contains(port) }) else { continue }
       guard let link = try netlink.link(named: name) else { throw GatewayError("\(name): the TAP device went away while vxgw started") }
-      try netlink.setLink(index: link.index, up: true, mtu: plan.underlay.link.mtu - VXLAN.overheadIPv4)
+      try netlink.setLink(index: link.index, up: true, mtu: Underlay.overlayMTU(underlayMTU: plan.underlay.link.mtu, local: plan.local))
       _ = forwarding.fdb.set(fdbKey(segment, link.mac), to: .port(port), .permanent, tick: Tick.now.seconds)
     }
   }
@@ -106,35 +105,24 @@ struct ControlPlane: ~Copyable {
   /// Milliseconds until something is due.
   private func timeout() -> Int32 {
     let now = Tick.now.milliseconds
-    var due: [UInt64] = []
-    if resolver.hasUnresolved { due.append(nextRetry) }
-    if ageing > 0 { due.append(nextSweep) }
-    guard let first = due.min() else { return -1 }
+    let first = min(resolver.nextDeadline, ageing > 0 ? nextSweep : .max)
     // The coarse clock may be 10 ms behind: better late by that than awake twice.
     return Int32(clamping: first > now ? first - now + 10 : 0)
   }
 
   private mutating func follow() throws {
-    if discovered.clear() { try resolver.adopt(netlink) }
-    var isStale = false
+    _ = discovered.clear()
     for event in try monitor.events() {
+      resolver.note(event)
       switch event {
-      case .neighbour(let neighbour) where neighbour.isUsable: try resolver.neighbourChanged(neighbour, netlink)
-      case .neighbour(let neighbour), .neighbourGone(let neighbour):
-        // Asked for again in a moment, not at once: `ip neigh flush` goes on until the table stays empty.
-        if resolver.neighbourGone(neighbour) { nextRetry = Tick.now.milliseconds + 100 }
-      case .routesChanged, .addressesChanged, .overrun: isStale = true
-      case .link(let link): isStale = linkChanged(link) || isStale
+      case .link(let link): followMAC(link)
       case .linkGone(let index, let name):
         if assembly.plan.nics.contains(where: { $0.link.index == index }) { throw GatewayError("\(name): the interface is gone") }
+      default: break
       }
     }
-    if isStale, let link = try netlink.link(index: resolver.underlay.index) { try resolver.resolveAll(underlay: link, netlink) }
     let now = Tick.now
-    if resolver.hasUnresolved && now.milliseconds >= nextRetry {
-      try resolver.retry(netlink)
-      nextRetry = now.milliseconds + 1000
-    }
+    resolver.work(netlink, now: now)
     if ageing > 0 && now.milliseconds >= nextSweep { sweep(now) }
     reporter.ways.withLock { $0 = resolver.ways }
   }
@@ -143,13 +131,6 @@ struct ControlPlane: ~Copyable {
   private mutating func sweep(_ now: Tick) {
     let due = forwarding.fdb.age(tick: now.seconds, ageing: ageing)
     nextSweep = UInt64(due ?? now.seconds + ageing + 1) * 1000
-  }
-
-  /// True when the underlay's link changed.
-  private func linkChanged(_ link: Link) -> Bool {
-    if link.index == resolver.underlay.index { return link != resolver.underlay }
-    followMAC(link)
-    return false
   }
 
   /// A TAP's MAC address may change at any time: a bridge above it, or the operator.

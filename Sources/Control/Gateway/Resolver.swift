@@ -4,120 +4,167 @@ import PacketIO
 import Wire
 
 /// Keeps every VTEP's outer header what the kernel's routes and neighbours make it: the one place that decides where a
-/// packet to a VTEP goes. It runs on the control plane's thread and follows netlink events.
+/// packet to a VTEP goes. It runs on the control plane's thread, which passes kernel events on to `note` and then calls
+/// `work`, also when `nextDeadline` has come.
+///
+/// A way is found in two steps: the kernel's route to the VTEP names the next hop (`Resolver+Ways.swift`), the kernel's
+/// neighbour table its MAC address (`Resolver+NextHops.swift`). Changes of links, addresses and routes begin with the first
+/// for all VTEPs, as nothing tells whom they concern; changes of neighbours with the second, for those behind them.
+///
+/// There is one way to a VTEP. The kernel's vxlan device hashes source ports, too, where fib_multipath_hash_policy is 1; by
+/// default (0) it takes, as we do, one leg of an ECMP route per pair of addresses.
 struct Resolver: ~Copyable {
   /// What is known of the way to a VTEP.
-  struct Way: Equatable {
-    enum State: Equatable {
+  struct Way: Equatable, Sendable {
+    enum State: Equatable, Sendable {
       case resolved(OuterHeader)
       /// The next hop has not answered yet.
       case incomplete
       /// There is no way: the reason in words.
       case unreachable(String)
     }
-    var state: State
-    /// The VTEP itself, or the router towards it.
-    var nextHop: IPAddress?
+    enum Route: Equatable, Sendable {
+      /// The VTEP itself, or the router towards it. The MTU is of the outer IP packet, in bytes; locked: routers can't lower it.
+      case through(IPAddress, mtu: Int, isMTULocked: Bool)
+      /// A multicast group needs nobody's answer.
+      case group
+      /// The reason in words.
+      case nowhere(String)
+    }
+    var route: Route
+    /// Nil for a moment: not looked at yet.
+    var state: State?
+
+    var nextHop: IPAddress? {
+      if case .through(let address, _, _) = route { address } else { nil }
+    }
   }
 
-  private let forwarding: Forwarding
-  private let local: IPAddress
-  private let ttl: UInt8
-  private(set) var underlay: Link
-  private(set) var ways: [Int: Way] = [:]
-  private let log: Logger
+  /// Why nothing can be sent to anybody.
+  struct Obstacle: Equatable {
+    var reason: String
+    /// It will not go by itself.
+    var isError = false
+  }
 
-  init(_ forwarding: Forwarding, underlay: Link, local: IPAddress, ttl: UInt8, log: Logger) {
+  let forwarding: Forwarding
+  let underlay: Underlay
+  let log: Logger
+  var vtepLog: VTEPLog
+  /// The kernel's interface, as last seen.
+  var interface: Link
+  var obstacle: Obstacle?
+
+  /// By index in the `VTEPTable`.
+  var ways: [Int: Way] = [:]
+  /// Indexes in the `VTEPTable`: an address may be there with several ports and VNIs.
+  var indexes: [IPAddress: [Int]] = [:]
+  var hops = NextHops()
+  var pathMTUs = PathMTUs()
+  /// Of VTEPs that nobody has named: asking for all that spoofed packets make up would fill the kernel's neighbour table.
+  var solicitations = RateLimit(perSecond: 64)
+
+  private var isStale = true
+  private var lastPass: Tick?
+  var nextRetry = Tick(milliseconds: 0)
+
+  /// Milliseconds between two looks at all routes: a routing daemon that starts changes thousands of them.
+  private static let shortestPause: UInt64 = 250
+  /// Some changes come without an event: redirects and path MTUs that the kernel itself learned, settings (sysctl).
+  private static let longestPause: UInt64 = 60_000
+
+  init(_ forwarding: Forwarding, underlay: Underlay, interface: Link, log: Logger) {
     self.forwarding = forwarding
     self.underlay = underlay
-    self.local = local
-    self.ttl = ttl
+    self.interface = interface
     self.log = log
+    vtepLog = VTEPLog(log)
   }
 
-  /// VTEPs that the data path has added since the last call get their first look-up.
-  mutating func adopt(_ netlink: borrowing NetlinkSocket) throws(SystemError) {
-    for vtep in forwarding.vteps.indexes where ways[vtep] == nil { try resolve(vtep, netlink) }
-  }
-
-  /// The underlay NIC, a route or an address changed: every way may have.
-  mutating func resolveAll(underlay link: Link, _ netlink: borrowing NetlinkSocket) throws(SystemError) {
-    underlay = link
-    for vtep in forwarding.vteps.indexes { try resolve(vtep, netlink) }
-  }
-
-  /// Asks again for next hops that have not answered, and for routes that did not exist. Once a second.
-  mutating func retry(_ netlink: borrowing NetlinkSocket) throws(SystemError) {
-    for (vtep, way) in ways {
-      if case .resolved = way.state { continue }
-      try resolve(vtep, netlink)
+  /// Takes note of what the kernel tells; `work` acts on it.
+  mutating func note(_ event: KernelEvent) {
+    switch event {
+    case .neighbour(let neighbour), .neighbourGone(let neighbour):
+      if neighbour.interfaceIndex == interface.index { hops.noteChange(of: neighbour.address) }
+    case .link(interface): break
+    case .link, .linkGone, .addressesChanged, .routesChanged, .overrun:
+      // Also of other links: IPv4 routes come and go with them without a word (see `KernelEvent.link`).
+      isStale = true
     }
   }
 
-  var hasUnresolved: Bool {
-    ways.values.contains { way in
-      if case .resolved = way.state { false } else { true }
+  /// Does all that is due: follows what was noted, and looks for VTEPs that the data path has added.
+  mutating func work(_ netlink: borrowing NetlinkSocket, now: Tick) {
+    if now.milliseconds >= passDue {
+      pass(netlink, now)
+    } else if ways.count != forwarding.vteps.count {
+      for vtep in forwarding.vteps.indexes where ways[vtep] == nil { route(vtep, netlink, now) }
     }
-  }
-
-  /// A neighbour changed: the ways through it change with it.
-  mutating func neighbourChanged(_ neighbour: Neighbour, _ netlink: borrowing NetlinkSocket) throws(SystemError) {
-    guard neighbour.interfaceIndex == underlay.index else { return }
-    for (vtep, way) in ways where way.nextHop == neighbour.address { try resolve(vtep, netlink) }
-  }
-
-  /// A neighbour was deleted, or did not answer: the ways through it have to wait for it to be found again (`retry`). True if there are any.
-  mutating func neighbourGone(_ neighbour: Neighbour) -> Bool {
-    guard neighbour.interfaceIndex == underlay.index else { return false }
-    let lost = ways.filter { $0.value.nextHop == neighbour.address }
-    for vtep in lost.keys { adopt(Way(state: .incomplete, nextHop: neighbour.address), of: vtep) }
-    return !lost.isEmpty
-  }
-
-  private mutating func resolve(_ vtep: Int, _ netlink: borrowing NetlinkSocket) throws(SystemError) {
-    adopt(try look(forwarding.vteps.remote(vtep), netlink), of: vtep)
-  }
-
-  private mutating func adopt(_ way: Way, of vtep: Int) {
-    guard way != ways[vtep] else { return }
-    tell(vtep, way)
-    ways[vtep] = way
-    if case .resolved(let header) = way.state {
-      forwarding.vteps.publish(header, at: vtep)
-    } else {
-      forwarding.vteps.publish(nil, at: vtep)
+    followNextHops(netlink, now)
+    for address in pathMTUs.expire(now) {
+      for vtep in indexes[address] ?? [] { settle(vtep, now) }
     }
+    vtepLog.flush(now)
   }
 
-  /// Route, next hop, its MAC address; asks the kernel to find or to verify the last if it is not sure of it.
-  private func look(_ remote: Remote, _ netlink: borrowing NetlinkSocket) throws(SystemError) -> Way {
-    let address = remote.address
-    guard underlay.isUp else { return Way(state: .unreachable("\(underlay.name) is down"), nextHop: nil) }
-    guard let route = try netlink.route(to: address, from: local) else {
-      return Way(state: .unreachable("no route"), nextHop: nil)
-    }
-    guard route.kind == .unicast else { return Way(state: .unreachable("its route is \(route.kind)"), nextHop: nil) }
-    guard route.interfaceIndex == underlay.index else {
-      let other = try netlink.link(index: route.interfaceIndex)?.name ?? "interface \(route.interfaceIndex)"
-      return Way(state: .unreachable("its route leaves through \(other), not \(underlay.name)"), nextHop: nil)
-    }
-    let nextHop = route.gateway ?? address
-    let neighbour = try netlink.neighbour(nextHop, on: underlay.index)
-    // Nobody in the kernel sends to this neighbour, so nobody but us keeps it fresh.
-    if !(neighbour?.isConfirmed ?? false) { try netlink.resolve(nextHop, on: underlay.index) }
-    guard let neighbour, neighbour.isUsable, let mac = neighbour.mac else { return Way(state: .incomplete, nextHop: nextHop) }
-    let header = OuterHeader(
-      nextHop: mac, sourceMAC: underlay.mac, source: local, destination: address, ttl: ttl, destinationPort: remote.port,
-      mtu: UInt16(clamping: min(route.mtu ?? underlay.mtu, underlay.mtu)))
-    return Way(state: .resolved(header), nextHop: nextHop)
+  /// When `work` is to be called although nothing happens, in milliseconds of the monotonic clock.
+  var nextDeadline: UInt64 {
+    let retry = hops.pending.isEmpty ? nil : nextRetry
+    return [retry, pathMTUs.nextExpiry, vtepLog.due].reduce(passDue) { min($0, $1?.milliseconds ?? .max) }
   }
 
-  private func tell(_ vtep: Int, _ way: Way) {
-    let address = forwarding.vteps.address(vtep)
-    switch way.state {
-    case .resolved(let header): log.info("VTEP \(address) is reached through \(header.nextHop)")
-    case .incomplete: log.info("VTEP \(address): waiting for \(way.nextHop.map(String.init) ?? "") to answer ARP on \(underlay.name)")
-    case .unreachable(let reason): log.warning("VTEP \(address) can't be reached: \(reason)")
+  /// A router has said that no packet larger than `mtu` bytes (outer IP packet) gets through to `remote`.
+  mutating func pathMTUReported(for remote: IPAddress, mtu: Int, now: Tick) {
+    guard let vteps = indexes[remote], case .through(_, let routeMTU, false) = ways[vteps[0]]?.route,
+      pathMTUs.report(mtu, for: remote, routeMTU: routeMTU, now: now)
+    else { return }
+    let line = "VTEP \(remote): a router on the way says that no packet above \(pathMTUs[remote] ?? mtu) bytes gets through"
+    vtepLog.write(.info, remote, line, now: now)
+    for vtep in vteps { settle(vtep, now) }
+  }
+
+  private var passDue: UInt64 {
+    guard let lastPass else { return 0 }
+    return lastPass.milliseconds + (isStale ? Self.shortestPause : Self.longestPause)
+  }
+
+  /// Looks at everything again.
+  private mutating func pass(_ netlink: borrowing NetlinkSocket, _ now: Tick) {
+    lastPass = now
+    isStale = false
+    do {
+      announce(try inspect(netlink))
+    } catch {
+      isStale = true
+      announce(Obstacle(reason: "\(error)"))
     }
+    for vtep in forwarding.vteps.indexes { route(vtep, netlink, now) }
+    hops.noteAll()
+  }
+
+  /// Why nothing can be sent. Without carrier headers are withdrawn rather than kept: the NIC would drop the frames unseen or
+  /// send them late, and the next carrier may be another network. The kernel forgets its neighbours for the same reason
+  /// (neigh_carrier_down, net/core/neighbour.c).
+  private mutating func inspect(_ netlink: borrowing NetlinkSocket) throws(SystemError) -> Obstacle? {
+    // A VLAN interface that was deleted and made again has another index.
+    var current = try netlink.link(index: interface.index)
+    if current == nil { current = try netlink.link(named: underlay.interface) }
+    guard let link = current else { return Obstacle(reason: "\(underlay.interface) is gone", isError: true) }
+    interface = link
+    guard link.isUp else { return Obstacle(reason: "\(link.name) is down") }
+    guard link.hasCarrier else { return Obstacle(reason: "\(link.name) has no carrier") }
+    // Of any interface: a routed VTEP has it on lo.
+    guard let own = try netlink.addresses(of: 0).first(where: { $0.address == underlay.local }) else {
+      return Obstacle(reason: "\(underlay.local), this VTEP's address, is gone from \(link.name)", isError: true)
+    }
+    if own.isDuplicate { return Obstacle(reason: "\(own.address), this VTEP's address, is another host's as well", isError: true) }
+    return own.isTentative ? Obstacle(reason: "\(own.address) waits for duplicate address detection") : nil
+  }
+
+  private mutating func announce(_ obstacle: Obstacle?) {
+    guard obstacle != self.obstacle else { return }
+    self.obstacle = obstacle
+    guard let obstacle else { return log.notice("\(interface.name): VTEPs can be reached again") }
+    log.log(level: obstacle.isError ? .error : .warning, "\(obstacle.reason): no VTEP can be reached until that changes")
   }
 }

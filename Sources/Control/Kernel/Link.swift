@@ -19,11 +19,22 @@ public struct Link: Sendable, Equatable {
   public let kind: String?
   /// Index of the bridge or bond that it belongs to.
   public let master: UInt32?
+  /// The tag that a VLAN interface puts on and takes off; nil for any other interface.
+  public let vlan: VLAN?
   /// Queues that the interface was made with; those in use may be fewer (see `EthernetDriver`).
   public let rxQueues: Int
   public let txQueues: Int
   /// The XDP program on it.
   public let xdp: XDP?
+
+  public struct VLAN: Sendable, Equatable {
+    /// VID, 12 bits.
+    public let id: UInt16
+    /// The tag is IEEE 802.1ad's, not 802.1Q's.
+    public let isServiceTag: Bool
+    /// Index of the interface that carries the tagged frames; nil when that is in another network namespace.
+    public let parent: UInt32?
+  }
 
   public struct XDP: Sendable, Equatable {
     public enum Mode: UInt8, Sendable {
@@ -50,6 +61,7 @@ extension Link {
     isUp = header.ifi_flags & UInt32(IFF_UP) != 0
     hasCarrier = header.ifi_flags & 0x10000 /* IFF_LOWER_UP, linux/if.h */ != 0
     kind = attributes.nested(IFLA_LINKINFO)[IFLA_INFO_KIND]?.text
+    vlan = kind == "vlan" ? VLAN(attributes) : nil
     master = attributes.integer(IFLA_MASTER)
     rxQueues = Int(attributes.integer(IFLA_NUM_RX_QUEUES) ?? 1)
     txQueues = Int(attributes.integer(IFLA_NUM_TX_QUEUES) ?? 1)
@@ -57,6 +69,18 @@ extension Link {
     self.xdp = xdp.integer(IFLA_XDP_ATTACHED, as: UInt8.self).flatMap(XDP.Mode.init).map {
       XDP(mode: $0, programID: xdp.integer(IFLA_XDP_PROG_ID) ?? 0)
     }
+  }
+}
+
+extension Link.VLAN {
+  /// From the attributes of an interface of kind "vlan".
+  fileprivate init?(_ attributes: NetlinkAttributes) {
+    let data = attributes.nested(IFLA_LINKINFO).nested(IFLA_INFO_DATA)
+    guard let id = data.integer(IFLA_VLAN_ID, as: UInt16.self) else { return nil }
+    self.id = id
+    // The protocol comes in network byte order, as on the wire.
+    isServiceTag = data.integer(IFLA_VLAN_PROTOCOL, as: UInt16.self).map { UInt16(bigEndian: $0) } == EtherType.serviceTag
+    parent = attributes[IFLA_LINK_NETNSID] == nil ? attributes.integer(IFLA_LINK) : nil
   }
 }
 

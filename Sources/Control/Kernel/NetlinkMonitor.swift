@@ -13,7 +13,7 @@ public enum KernelEvent: Sendable, Equatable {
   case neighbourGone(Neighbour)
   /// An IP address of this interface was added, changed or removed.
   case addressesChanged(interfaceIndex: UInt32)
-  /// A route or rule, no matter which.
+  /// A route, rule or next hop object, no matter which.
   case routesChanged
   /// The kernel had more to say than the socket could hold: events are lost, and everything is to be read again.
   case overrun
@@ -27,7 +27,7 @@ public struct NetlinkMonitor: ~Copyable {
   public init() throws(SystemError) {
     let socket = try NetlinkSocket(groups: [
       RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-      RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,
+      RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP,
     ])
     // A routing daemon that starts changes thousands of routes in one go; the default holds a few hundred.
     try socket.descriptor.set(SOL_SOCKET, SO_RCVBUFFORCE, to: Int32(4 << 20), "enlarging the buffer for kernel events")
@@ -69,6 +69,8 @@ extension KernelEvent {
       case RTM_NEWADDR, RTM_DELADDR:
         message.payload.load(ifaddrmsg.self).map { .addressesChanged(interfaceIndex: $0.ifa_index) }
       case RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE: .routesChanged
+      // Routes may name a next hop object, or a group of them, that changes without them (ip-nexthop(8)).
+      case RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_NEWNEXTHOPBUCKET: .routesChanged
       default: nil
       }
     guard let event else { return nil }

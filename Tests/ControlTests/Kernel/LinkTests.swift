@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import PacketIO
 import TestSupport
@@ -15,6 +16,8 @@ struct ShownLink: Decodable {
     let scope: String
     let secondary: Bool?
     let tentative: Bool?
+    let deprecated: Bool?
+    let dadfailed: Bool?
   }
   let ifindex: UInt32
   let ifname: String
@@ -72,6 +75,34 @@ struct LinkTests {
       }
       #expect(links.contains { $0.hasCarrier } && links.contains { !$0.hasCarrier } && links.contains { $0.master != nil })
     }
+  }
+
+  /// IFLA_INFO_KIND, VID, protocol on the wire, whether the parent is elsewhere (IFLA_LINK_NETNSID), and what is made of it.
+  static let vlans: [(String, UInt16, [UInt8], Bool, Link.VLAN?)] = [
+    ("vlan", 100, [0x81, 0x00], false, Link.VLAN(id: 100, isServiceTag: false, parent: 7)),
+    ("vlan", 4094, [0x88, 0xa8], false, Link.VLAN(id: 4094, isServiceTag: true, parent: 7)),
+    ("vlan", 1, [], false, Link.VLAN(id: 1, isServiceTag: false, parent: 7)),
+    ("vlan", 5, [0x81, 0x00], true, Link.VLAN(id: 5, isServiceTag: false, parent: nil)),
+    // IFLA_LINK is also a veth's other end, and attribute 1 means something else to each kind.
+    ("veth", 100, [0x81, 0x00], false, nil),
+  ]
+
+  @Test("VLAN interfaces: tag and parent", arguments: vlans)
+  func vlan(_ kind: String, _ id: UInt16, _ type: [UInt8], _ isElsewhere: Bool, _ expected: Link.VLAN?) throws {
+    func attribute(_ type: some BinaryInteger, _ octets: [UInt8]) -> [UInt8] {
+      let length = 4 + octets.count
+      return [UInt8(length), 0, UInt8(type), 0] + octets + [UInt8](repeating: 0, count: (4 - length % 4) % 4)
+    }
+    var message = NetlinkRequest(Int(RTM_NEWLINK), header: ifinfomsg())
+    message.append(IFLA_IFNAME, octets: Array("here\0".utf8))
+    message.append(IFLA_MTU, 1500)
+    message.append(IFLA_LINK, 7)
+    if isElsewhere { message.append(IFLA_LINK_NETNSID, 0) }
+    var data = attribute(IFLA_VLAN_ID, [UInt8(id & 0xff), UInt8(id >> 8)]) + attribute(IFLA_VLAN_FLAGS, [1, 0, 0, 0, 255, 255, 255, 255])
+    if !type.isEmpty { data += attribute(IFLA_VLAN_PROTOCOL, type) }
+    message.append(IFLA_LINKINFO, octets: attribute(IFLA_INFO_KIND, Array(kind.utf8)) + attribute(IFLA_INFO_DATA, data))
+    let link = try #require(NetlinkMessage.parse(message.bytes(sequence: 1)).first.flatMap { Link($0) })
+    #expect(link.kind == kind && link.vlan == expected)
   }
 
   @Test("are found by alternative name, and nil when absent")
@@ -139,6 +170,7 @@ struct LinkTests {
       try namespace.ip("address", "add", address, "dev", "here")
     }
     try namespace.ip("address", "add", "2001:db8::2/128", "dev", "here", "nodad")
+    try namespace.ip("address", "add", "2001:db8::3/128", "dev", "here", "nodad", "preferred_lft", "0")
     try namespace.ip("address", "add", "203.0.113.1", "peer", "203.0.113.2/32", "dev", "here", "scope", "link")
     let shown = try namespace.shownLink("here").addr_info
     let names: [InterfaceAddress.Scope.RawValue: String] = [0: "global", 253: "link", 254: "host"]
@@ -147,9 +179,36 @@ struct LinkTests {
       addresses.map {
         ShownLink.Address(
           local: $0.address.description, prefixlen: $0.prefixLength, scope: names[$0.scope.rawValue] ?? "",
-          secondary: $0.isSecondary ? true : nil, tentative: $0.isTentative ? true : nil)
+          secondary: $0.isSecondary ? true : nil, tentative: $0.isTentative ? true : nil,
+          deprecated: $0.isDeprecated ? true : nil, dadfailed: $0.isDuplicate ? true : nil)
       } == shown)
-    #expect(addresses.count == 6 && addresses.contains { $0.isSecondary } && addresses.contains { $0.isTentative })
+    #expect(addresses.count == 7 && addresses.contains { $0.isSecondary } && addresses.contains { $0.isTentative })
+    #expect(addresses.contains { $0.isDeprecated })
     #expect(try namespace.run { try NetlinkSocket().addresses(of: interfaceIndex("lo")) }.first?.scope == .host)
+  }
+
+  /// Addresses with their flags, in the kernel's order, and the ones that a VTEP takes over IPv4 and IPv6.
+  static let primaries: [([(String, String)], String?, String?)] = [
+    ([], nil, nil),
+    ([("192.0.2.1", ""), ("192.0.2.2", "secondary"), ("2001:db8::1", ""), ("fe80::1", "link")], "192.0.2.1", "2001:db8::1"),
+    ([("192.0.2.1", "secondary")], "192.0.2.1", nil),
+    ([("127.0.0.1", "host"), ("169.254.0.1", "link"), ("192.0.2.1", "")], "192.0.2.1", nil),
+    ([("169.254.0.1", "link"), ("::1", "host")], "169.254.0.1", nil),
+    ([("2001:db8::2", "secondary"), ("2001:db8::3", "deprecated"), ("2001:db8::4", "duplicate"), ("2001:db8::1", "")], nil, "2001:db8::1"),
+    ([("2001:db8::2", "tentative"), ("2001:db8::1", "")], nil, "2001:db8::1"),
+    ([("2001:db8::2", "tentative"), ("fe80::1", "link")], nil, "2001:db8::2"),
+    ([("2001:db8::2", "duplicate"), ("fe80::1", "link")], nil, nil),
+  ]
+
+  @Test("the primary address", arguments: primaries)
+  func primary(_ list: [(String, String)], _ ipv4: String?, _ ipv6: String?) throws {
+    let addresses = try list.map { text, flag in
+      InterfaceAddress(
+        address: try #require(IPAddress(text)), prefixLength: 24, isSecondary: flag == "secondary",
+        isTentative: flag == "tentative" || flag == "duplicate", isDuplicate: flag == "duplicate", isDeprecated: flag == "deprecated",
+        scope: flag == "link" ? .link : flag == "host" ? .host : .global)
+    }
+    #expect(addresses.primary(isIPv4: true)?.description == ipv4)
+    #expect(addresses.primary(isIPv4: false)?.description == ipv6)
   }
 }

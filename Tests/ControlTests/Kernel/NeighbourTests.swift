@@ -67,6 +67,20 @@ struct NeighbourTests {
     ("stale", true, false, .delay), ("delay", true, false, .delay), ("probe", true, false, .probe),
   ]
 
+  @Test("a router stays one", arguments: ["2001:db8:1::50", "fe80::50"])
+  func router(_ text: String) throws {
+    let wire = try TwoNamespaces()
+    try wire.local.ip("neighbour", "add", text, "lladdr", "02:aa:00:00:00:50", "dev", "here", "nud", "stale", "router")
+    try wire.local.run {
+      let socket = try NetlinkSocket()
+      let address = try #require(IPAddress(text))
+      try socket.resolve(address, on: interfaceIndex("here"))
+      #expect(try socket.neighbour(address, on: interfaceIndex("here"))?.state.contains(.stale) == false)
+    }
+    // Without this flag the kernel drops its default routes through the neighbour.
+    #expect(try wire.local.ip("-6", "neighbour", "show", text, "dev", "here").contains(" router "))
+  }
+
   @Test("states, and what resolve makes of them", arguments: stateTable)
   func states(_ state: String, _ isUsable: Bool, _ isConfirmed: Bool, _ after: Neighbour.State) throws {
     let wire = try TwoNamespaces()

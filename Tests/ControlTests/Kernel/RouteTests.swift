@@ -40,14 +40,18 @@ struct RouteTests {
     var gateway: String?
     var preferredSource: String?
     var mtu: Int?
+    var isMTULocked = false
+    /// RT_TABLE_ constant: main, or local.
+    var table: UInt32 = 254
+    var port: UInt16?
   }
 
   static let rows: [Row] = [
     Row(destination: "192.0.2.2", kind: .unicast, interface: "here", preferredSource: "192.0.2.1"),
     Row(destination: "192.0.2.2", source: "192.0.2.7", kind: .unicast, interface: "here", preferredSource: "192.0.2.7"),
     Row(destination: "192.0.2.2", source: "192.0.2.8", kind: nil),
-    Row(destination: "192.0.2.1", kind: .local, interface: "lo", preferredSource: "192.0.2.1"),
-    Row(destination: "192.0.2.255", kind: .broadcast, interface: "here", preferredSource: "192.0.2.1"),
+    Row(destination: "192.0.2.1", kind: .local, interface: "lo", preferredSource: "192.0.2.1", table: 255),
+    Row(destination: "192.0.2.255", kind: .broadcast, interface: "here", preferredSource: "192.0.2.1", table: 255),
     Row(destination: "239.1.1.1", kind: .multicast, interface: "here", preferredSource: "192.0.2.1"),
     Row(
       destination: "198.51.100.1", kind: .unicast, interface: "here", gateway: "192.0.2.2", preferredSource: "192.0.2.1", mtu: 1400),
@@ -59,7 +63,7 @@ struct RouteTests {
     Row(destination: "2001:db8:1::2", kind: .unicast, interface: "here", preferredSource: "2001:db8:1::1"),
     Row(
       destination: "2001:db8:1::2", source: "2001:db8:1::7", kind: .unicast, interface: "here", preferredSource: "2001:db8:1::7"),
-    Row(destination: "2001:db8:1::1", kind: .local, interface: "lo", preferredSource: "2001:db8:1::1"),
+    Row(destination: "2001:db8:1::1", kind: .local, interface: "lo", preferredSource: "2001:db8:1::1", table: 255),
     Row(
       destination: "2001:db8:2::1", kind: .unicast, interface: "here", gateway: "2001:db8:1::2", preferredSource: "2001:db8:1::1",
       mtu: 1300),
@@ -67,6 +71,20 @@ struct RouteTests {
     Row(destination: "2001:db8:4::1", kind: .blackhole),
     Row(destination: "2001:db8:5::1", kind: .prohibit),
     Row(destination: "2001:db8:9::1", kind: nil),
+    Row(
+      destination: "2001:db8:6::1", kind: .unicast, interface: "here", gateway: "fe80::2", preferredSource: "2001:db8:1::1", mtu: 1300,
+      isMTULocked: true),
+    Row(destination: "203.0.113.129", kind: .unicast, interface: "here", gateway: "fe80::2", preferredSource: "192.0.2.1"),
+    Row(destination: "198.18.3.1", kind: .unicast, interface: "here", gateway: "192.0.2.3", preferredSource: "192.0.2.1"),
+    Row(
+      destination: "198.51.100.1", kind: .unicast, interface: "here", gateway: "192.0.2.4", preferredSource: "192.0.2.1", mtu: 1350,
+      isMTULocked: true, table: 1000, port: 4789),
+    Row(
+      destination: "2001:db8:2::1", kind: .unicast, interface: "here", gateway: "2001:db8:1::4", preferredSource: "2001:db8:1::1",
+      table: 1000, port: 4789),
+    Row(
+      destination: "2001:db8:2::1", kind: .unicast, interface: "here", gateway: "2001:db8:1::2", preferredSource: "2001:db8:1::1",
+      mtu: 1300, port: 4790),
   ]
 
   @Test("are the kernel's choice, and what ip(8) says it is")
@@ -79,6 +97,10 @@ struct RouteTests {
       "route add blackhole 198.18.1.0/24", "route add prohibit 198.18.2.0/24",
       "route add 2001:db8:2::/64 via 2001:db8:1::2 mtu 1300", "route add unreachable 2001:db8:3::/64",
       "route add blackhole 2001:db8:4::/64", "route add prohibit 2001:db8:5::/64",
+      "route add 2001:db8:6::/64 via fe80::2 dev here mtu lock 1300", "route add 203.0.113.128/25 via inet6 fe80::2 dev here",
+      "nexthop add id 7 via 192.0.2.3 dev here", "route add 198.18.3.0/24 nhid 7",
+      "route add 198.51.100.0/24 via 192.0.2.4 mtu lock 1350 table 1000", "route add 2001:db8:2::/64 via 2001:db8:1::4 table 1000",
+      "rule add ipproto udp dport 4789 lookup 1000", "-6 rule add ipproto udp dport 4789 lookup 1000",
     ] {
       try runCommand(["ip", "-n", wire.local.name] + arguments.split(separator: " ").map(String.init))
     }
@@ -86,13 +108,14 @@ struct RouteTests {
       let address = try #require(IPAddress(row.destination))
       let (route, index) = try wire.local.run {
         let socket = try NetlinkSocket()
-        let route = try socket.route(to: address, from: row.source.flatMap { IPAddress($0) })
+        let route = try socket.route(to: address, from: row.source.flatMap { IPAddress($0) }, port: row.port)
         return (route, row.interface.map { interfaceIndex($0) } ?? 0)
       }
       let expected = row.kind.map {
         Route(
           kind: $0, interfaceIndex: index, gateway: row.gateway.flatMap { IPAddress($0) },
-          preferredSource: row.preferredSource.flatMap { IPAddress($0) }, mtu: row.mtu)
+          preferredSource: row.preferredSource.flatMap { IPAddress($0) }, mtu: row.mtu,
+          isMTULocked: row.isMTULocked, table: [.unreachable, .blackhole, .prohibit].contains($0) ? 0 : row.table)
       }
       #expect(route == expected, "\(row.destination)")
       try Self.compare(row, wire.local)
@@ -114,6 +137,7 @@ struct RouteTests {
   private static func compare(_ row: Row, _ namespace: borrowing NetworkNamespace) throws {
     let isError = row.kind == nil || row.interface == nil
     let arguments = [row.destination] + (row.source.map { ["from", $0] } ?? [])
+      + (row.port.map { ["ipproto", "udp", "dport", "\($0)"] } ?? [])
     do {
       let shown = try #require(try (namespace.decode(["route", "get"] + arguments) as [Shown]).first)
       #expect(!isError, "\(row.destination)")
@@ -123,6 +147,14 @@ struct RouteTests {
       #expect(shown.metrics?.first?.mtu == row.mtu, "\(row.destination)")
     } catch is CommandError {
       #expect(isError, "\(row.destination)")
+    }
+  }
+
+  @Test("through a given interface what no table has is not taken for a neighbour", arguments: ["198.19.0.1", "2001:db8:9::1"])
+  func noRoute(_ destination: String) throws {
+    let wire = try TwoNamespaces()
+    try wire.local.run {
+      #expect(try NetlinkSocket().route(to: try #require(IPAddress(destination)), through: interfaceIndex("here")) == nil)
     }
   }
 
