@@ -2,8 +2,9 @@
 // Steers the frames that are ours into AF_XDP sockets and leaves every other frame to the kernel.
 //
 // One object is loaded per NIC, so settings and maps belong to one NIC. Only headers up to UDP are looked at: what is
-// wrong behind them is for the data path to drop and to name. A packet whose headers can't be read here without effort
-// (fragment, IPv4 options, IPv6 extension headers) goes to the kernel, which reassembles it and answers.
+// wrong behind them is for the data path to drop and to name; so is the first fragment of a packet to our port. A packet
+// whose headers can't be read here without effort (later fragments, IPv4 options, IPv6 extension headers) goes to the
+// kernel, which reassembles it and answers.
 //
 // SEC("xdp"), not "xdp.frags": the loader sets BPF_F_XDP_HAS_FRAGS where the kernel knows it (5.18). It lets a NIC take
 // the program in native mode whatever its MTU (a veth's peer is limited to 3506 bytes without), and spares generic mode
@@ -39,6 +40,14 @@ struct {
 	__type(value, __u8);
 } addresses SEC(".maps");
 
+// The LAN's VLANs; changed while the program runs.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VXGW_VLAN_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} vlans SEC(".maps");
+
 // Frames by enum vxgw_verdict.
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -53,7 +62,19 @@ struct vlan_header {
 	__be16 type;
 };
 
-#define FRAGMENT_BITS 0x3fff // MF and offset (RFC 791 section 3.1)
+// The offset of a fragment (RFC 791 section 3.1, RFC 8200 section 4.5). MF is not looked at.
+#define IPV4_OFFSET_BITS 0x1fff
+#define IPV6_OFFSET_BITS 0xfff8
+
+// linux/ipv6.h doesn't export it.
+struct fragment_header {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset;
+	__be32 identification;
+};
+
+#define VID_BITS 0x0fff // IEEE 802.1Q-2018, 9.6
 
 static __always_inline int is_local(const struct vxgw_address *address)
 {
@@ -80,7 +101,7 @@ static __always_inline enum vxgw_verdict classify_ipv4(const struct iphdr *ip, c
 		return VXGW_PASSED_OTHER_ADDRESS;
 	if (ip->ihl != 5)
 		return VXGW_PASSED_OPTIONS;
-	if (ip->frag_off & bpf_htons(FRAGMENT_BITS))
+	if (ip->frag_off & bpf_htons(IPV4_OFFSET_BITS))
 		return VXGW_PASSED_FRAGMENT;
 	return classify_udp((const void *)(ip + 1), end);
 }
@@ -103,6 +124,19 @@ static __always_inline int is_extension_header(__u8 type)
 	}
 }
 
+static __always_inline enum vxgw_verdict classify_fragment(const struct fragment_header *fragment, const void *end)
+{
+	if ((const void *)(fragment + 1) > end)
+		return VXGW_PASSED_TRUNCATED;
+	if (fragment->offset & bpf_htons(IPV6_OFFSET_BITS))
+		return VXGW_PASSED_FRAGMENT;
+	if (is_extension_header(fragment->next))
+		return VXGW_PASSED_EXTENSION_HEADER;
+	if (fragment->next != IPPROTO_UDP)
+		return VXGW_PASSED_NOT_UDP;
+	return classify_udp((const void *)(fragment + 1), end);
+}
+
 static __always_inline enum vxgw_verdict classify_ipv6(const struct ipv6hdr *ip, const void *end)
 {
 	if ((const void *)(ip + 1) > end)
@@ -119,43 +153,55 @@ static __always_inline enum vxgw_verdict classify_ipv6(const struct ipv6hdr *ip,
 	if (extended)
 		return VXGW_PASSED_EXTENSION_HEADER;
 	if (ip->nexthdr == IPPROTO_FRAGMENT)
-		return VXGW_PASSED_FRAGMENT;
+		return classify_fragment((const void *)(ip + 1), end);
 	return classify_udp((const void *)(ip + 1), end);
 }
 
-static __always_inline enum vxgw_verdict classify_underlay(const struct ethhdr *ethernet, const void *end)
+static __always_inline enum vxgw_verdict classify_underlay(__be16 type, const void *ip, const void *end)
 {
-	const void *next = ethernet + 1;
-	__be16 type = ethernet->h_proto;
-	for (int tags = 0; tags < 2 && (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)); tags++) {
-		const struct vlan_header *tag = next;
-		if ((const void *)(tag + 1) > end)
-			return VXGW_PASSED_TRUNCATED;
-		type = tag->type;
-		next = tag + 1;
-	}
 	if (type == bpf_htons(ETH_P_IP))
-		return classify_ipv4(next, end);
+		return classify_ipv4(ip, end);
 	if (type == bpf_htons(ETH_P_IPV6))
-		return classify_ipv6(next, end);
+		return classify_ipv6(ip, end);
 	return VXGW_PASSED_NOT_IP;
 }
 
-static __always_inline enum vxgw_verdict classify_lan(const struct ethhdr *ethernet)
+static __always_inline enum vxgw_verdict classify_lan(__u16 vid, const struct ethhdr *ethernet)
 {
-	for (int index = 0; index < ETH_ALEN; index++)
-		if (ethernet->h_dest[index] != settings.mac[index])
+	__u32 index = vid / 64;
+	const __u64 *word = bpf_map_lookup_elem(&vlans, &index);
+	if (!word || !(*word >> (vid % 64) & 1))
+		return VXGW_PASSED_OTHER_VLAN;
+	for (int octet = 0; octet < ETH_ALEN; octet++)
+		if (ethernet->h_dest[octet] != settings.mac[octet])
 			return VXGW_REDIRECTED;
 	return VXGW_PASSED_OWN_MAC;
 }
 
-// VXGW_REDIRECTED: the frame is ours.
+// VXGW_REDIRECTED: the frame is ours, as the underlay's or as the LAN's.
 static __always_inline enum vxgw_verdict classify(const void *data, const void *end)
 {
 	const struct ethhdr *ethernet = data;
 	if ((const void *)(ethernet + 1) > end)
 		return VXGW_PASSED_TRUNCATED;
-	return settings.role == VXGW_LAN ? classify_lan(ethernet) : classify_underlay(ethernet, end);
+	const void *next = ethernet + 1;
+	__be16 type = ethernet->h_proto;
+	// The outermost tag tells. VLAN 0 is none: such a tag only has a priority (IEEE 802.1Q-2018, 6.9.1).
+	__u16 vid = 0;
+	if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)) {
+		const struct vlan_header *tag = next;
+		if ((const void *)(tag + 1) > end)
+			return VXGW_PASSED_TRUNCATED;
+		vid = bpf_ntohs(tag->tci) & VID_BITS;
+		type = tag->type;
+		next = tag + 1;
+	}
+	enum vxgw_verdict verdict = VXGW_PASSED_OTHER_VLAN;
+	if (settings.is_lan)
+		verdict = classify_lan(vid, ethernet);
+	if (settings.is_underlay && verdict != VXGW_REDIRECTED && vid == settings.vlan)
+		verdict = classify_underlay(type, next, end);
+	return verdict;
 }
 
 SEC("xdp")

@@ -18,7 +18,8 @@ struct BPFObject: ~Copyable {
     let loaded = try BPFObject()
     try loaded.configure(role: role, queues: queues, superFrames: superFrames)
     if unsafe bpf_object__load(loaded.object) < 0 { throw LibbpfLog.error("loading the XDP program") }
-    if case .underlay(_, let addresses) = role { try loaded.setAddresses(addresses) }
+    if let underlay = role.underlay { try loaded.setAddresses(underlay.addresses) }
+    if let lan = role.lan { try loaded.setVLANs(lan.vlans) }
     return loaded
   }
 
@@ -29,6 +30,7 @@ struct BPFObject: ~Copyable {
   var descriptor: Int32 { unsafe bpf_program__fd(program) }
   private var sockets: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "xsks") }
   private var addresses: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "addresses") }
+  private var vlans: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "vlans") }
   private var counters: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "counts") }
 
   /// Parses the embedded ELF object; libbpf keeps no pointer to the bytes.
@@ -56,12 +58,13 @@ struct BPFObject: ~Copyable {
     var settings = vxgw_settings()
     settings.multi_buffer = multiBuffer ? 1 : 0
     settings.super_frames = superFrames ? 1 : 0
-    switch role {
-    case .underlay(let port, _):
-      settings.role = VXGW_UNDERLAY.rawValue
-      settings.port = port.bigEndian
-    case .lan(let mac):
-      settings.role = VXGW_LAN.rawValue
+    if let underlay = role.underlay {
+      settings.is_underlay = 1
+      settings.port = underlay.port.bigEndian
+      settings.vlan = underlay.vlan ?? 0
+    }
+    if let mac = role.lan?.mac {
+      settings.is_lan = 1
       let octet = { (shift: UInt64) in UInt8(truncatingIfNeeded: mac.value >> shift) }
       settings.mac = (octet(40), octet(32), octet(24), octet(16), octet(8), octet(0))
     }
@@ -117,6 +120,15 @@ extension BPFObject {
     for address in old where !local.contains(address) {
       var key = vxgw_address(address)
       try systemCall("removing a local address from the XDP program") { unsafe bpf_map_delete_elem(map, &key) }
+    }
+  }
+
+  /// See `XDPProgram.setVLANs`. The kernel replaces 64 of them at a time, so one that stays is never away.
+  func setVLANs(_ set: VLANSet) throws(SystemError) {
+    for (index, word) in set.words.enumerated() {
+      var key = UInt32(index)
+      var value = word
+      try systemCall("setting the XDP program's VLANs") { unsafe bpf_map_update_elem(vlans, &key, &value, UInt64(BPF_ANY)) }
     }
   }
 

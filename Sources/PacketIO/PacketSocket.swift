@@ -28,13 +28,13 @@ enum PacketSocket {
     }
     // A socket gets every frame between bind and joining its group. The others of the group get them as well, so nothing
     // may come through yet.
-    try SocketFilter.nothing.attach(to: socket)
+    try SocketFilter.nothing.attach(to: socket.number)
     try bind(socket, interfaceIndex, interfaceName)
     if let fanoutGroup {
       let value = UInt32(fanoutGroup) | UInt32(PACKET_FANOUT_HASH) << 16
       try socket.set(SOL_PACKET, PACKET_FANOUT, to: value, "\(interfaceName): joining packet fanout group \(fanoutGroup)")
     }
-    try SocketFilter(role: role).attach(to: socket)
+    try SocketFilter(role: role).attach(to: socket.number)
     return socket
   }
 

@@ -17,7 +17,7 @@ public struct PortReservation: ~Copyable, Sendable {
     let family = address.isIPv4 ? AF_INET : AF_INET6
     let type = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
     let socket = OwnedDescriptor(try systemCall("opening a UDP socket") { CLinux.socket(family, type, 0) })
-    try SocketFilter.nothing.attach(to: socket)
+    try SocketFilter.nothing.attach(to: socket.number)
     let number = socket.number
     try systemCall("binding UDP \(text(address)) port \(port)") {
       if address.isIPv4 {

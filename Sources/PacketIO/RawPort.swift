@@ -38,6 +38,11 @@ public struct RawPort: ~Copyable, Sendable {
 
   public var descriptors: [Int32] { [socket.number] }
 
+  /// Gives the port another role, at once and while it receives: the control plane may do so while a worker has the port.
+  ///
+  /// - Parameter descriptor: the port's.
+  public static func setRole(_ role: NICRole, descriptor: Int32) throws(SystemError) { try SocketFilter(role: role).attach(to: descriptor) }
+
   /// Frames that found the buffer of the port's socket full since somebody last asked: the kernel then starts anew.
   ///
   /// - Parameter descriptor: the port's.

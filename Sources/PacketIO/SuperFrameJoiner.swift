@@ -12,7 +12,8 @@ import Wire
 struct SuperFrameJoiner: ~Copyable {
   /// Bytes of the largest IP packet in a segment. Nil: there are no super-frames.
   private let mtu: Int?
-  private let isVXLAN: Bool
+  private let isUnderlay: Bool
+  private let isLAN: Bool
   /// Longer frames may be super-frames, in bytes.
   private let limit: UInt32
   private let spill: UnsafeMutableRawPointer
@@ -24,11 +25,13 @@ struct SuperFrameJoiner: ~Copyable {
 
   /// - Parameters:
   ///   - mtu: see `XSKSettings.superFrameMTU`.
-  ///   - isVXLAN: what arrives is VXLAN packets, and what is inside gets cut.
-  init(mtu: Int?, isVXLAN: Bool) {
+  ///   - role: what arrives: VXLAN packets, of which what is inside gets cut, or a LAN's frames, or both.
+  init(mtu: Int?, role: NICRole) {
     self.mtu = mtu
-    self.isVXLAN = isVXLAN
-    limit = mtu.map { UInt32($0 + Ethernet.headerLength + (isVXLAN ? VXLAN.overheadIPv4 : 0)) } ?? .max
+    isUnderlay = role.underlay != nil
+    isLAN = role.lan != nil
+    let overhead = isLAN ? 0 : VXLAN.overheadIPv4
+    limit = mtu.map { UInt32($0 + Ethernet.headerLength + overhead) } ?? .max
     unsafe spill = .allocate(byteCount: mtu == nil ? 0 : SuperFrame.capacity, alignment: 64)
   }
 
@@ -84,7 +87,11 @@ struct SuperFrameJoiner: ~Copyable {
     return true
   }
 
-  private func segmentation(_ frame: RawSpan) -> Segmentation? { mtu.flatMap { Segmentation(frame, mtu: $0, isVXLAN: isVXLAN) } }
+  private func segmentation(_ frame: RawSpan) -> Segmentation? {
+    guard let mtu else { return nil }
+    if isUnderlay, let plan = Segmentation(frame, mtu: mtu, isVXLAN: true) { return plan }
+    return isLAN ? Segmentation(frame, mtu: mtu, isVXLAN: false) : nil
+  }
 }
 
 // It owns its memory; the slices that it makes of it stay inside a call.

@@ -51,6 +51,10 @@ public struct XDPProgram: ~Copyable, Sendable {
     try object.setAddresses(addresses)
   }
 
+  /// Replaces the VLANs of a LAN NIC, while packets flow: a VLAN that stays loses none. The program must have been made with
+  /// a role that has a LAN.
+  public func setVLANs(_ vlans: VLANSet) throws(SystemError) { try object.setVLANs(vlans) }
+
   /// Frames by what was done with them, since the program was loaded.
   public func counts() throws(SystemError) -> [(reason: XDPVerdict, packets: UInt64)] {
     try object.counts()

@@ -1,7 +1,7 @@
 /// What the XDP program did with a frame, and why: `enum vxgw_verdict` in `bpf/vxgw.h`, in its order.
 public enum XDPVerdict: Int, CaseIterable, Sendable {
   case redirected
-  case notIP, notUDP, otherAddress, otherPort
+  case notIP, notUDP, otherAddress, otherPort, otherVLAN
   case fragment, options, extensionHeader
   case truncated
   case ownMAC
@@ -18,6 +18,7 @@ extension XDPVerdict: CustomStringConvertible {
     case .notUDP: "passed_not_udp"
     case .otherAddress: "passed_other_address"
     case .otherPort: "passed_other_port"
+    case .otherVLAN: "passed_other_vlan"
     case .fragment: "passed_fragment"
     case .options: "passed_options"
     case .extensionHeader: "passed_extension_header"
@@ -36,8 +37,9 @@ extension XDPVerdict: CustomStringConvertible {
     case .notUDP: "Left to the kernel: IP, but not UDP."
     case .otherAddress: "Left to the kernel: UDP to an address that is not the VTEP's."
     case .otherPort: "Left to the kernel: UDP to the VTEP's address, but to another port."
+    case .otherVLAN: "Left to the kernel: in a VLAN, or without a tag, of which nothing is ours on this NIC."
     case .fragment:
-      "Left to the kernel: a fragment. VTEPs must not fragment VXLAN packets (RFC 7348 section 4.3): raise the underlay's MTU."
+      "Left to the kernel: a fragment behind the first, which vxgw drops if it is to the VTEP's port. VTEPs must not fragment VXLAN packets (RFC 7348 section 4.3): raise the underlay's MTU."
     case .options: "Left to the kernel: UDP to the VTEP's address with IPv4 options."
     case .extensionHeader: "Left to the kernel: IPv6 extension headers in a packet to the VTEP's address."
     case .truncated: "Left to the kernel: it ends inside the Ethernet, VLAN, IP or UDP header."

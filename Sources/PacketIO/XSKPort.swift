@@ -85,9 +85,9 @@ struct XSKSocket: ~Copyable, @unchecked Sendable {
   private let chunkShift: UInt32
 
   /// - Parameter isFirst: the first socket on the UMEM takes over the rings that were made with it.
-  init(_ memory: XSKMemory, interface: String, queue: Int, isVXLAN: Bool, isFirst: Bool) throws(SystemError) {
+  init(_ memory: XSKMemory, interface: String, role: NICRole, queue: Int, isFirst: Bool) throws(SystemError) {
     self.memory = memory
-    joiner = SuperFrameJoiner(mtu: memory.settings.superFrameMTU, isVXLAN: isVXLAN)
+    joiner = SuperFrameJoiner(mtu: memory.settings.superFrameMTU, role: role)
     let rings = UnsafeMutablePointer<vxgw_xsk_rings>.allocate(capacity: 1)
     unsafe rings.initialize(to: isFirst ? memory.rings.pointee : vxgw_xsk_rings())
     unsafe self.rings = rings
@@ -266,7 +266,7 @@ public struct XSKPort: ~Copyable, Sendable {
   private let reserve: Int
 
   /// - Parameters:
-  ///   - role: VXLAN packets on the underlay are cut by what is inside.
+  ///   - role: says how super-frames are cut.
   ///   - queues: of the NIC, at least one.
   ///   - isFirst: whether this is the first port on `memory`.
   ///   - reserve: chunks that refilling leaves in the pool for copies.
@@ -275,10 +275,9 @@ public struct XSKPort: ~Copyable, Sendable {
   public init(
     _ memory: XSKMemory, interface: String, role: NICRole, queues: [Int], isFirst: Bool, reserve: Int
   ) throws(SystemError) {
-    let isVXLAN = if case .underlay = role { true } else { false }
     var sockets = Slots<XSKSocket>(capacity: queues.count)
     for (index, queue) in queues.enumerated() {
-      sockets.append(try XSKSocket(memory, interface: interface, queue: queue, isVXLAN: isVXLAN, isFirst: isFirst && index == 0))
+      sockets.append(try XSKSocket(memory, interface: interface, role: role, queue: queue, isFirst: isFirst && index == 0))
     }
     self.sockets = sockets
     self.reserve = reserve

@@ -31,11 +31,11 @@ private let role = NICRole.underlay(port: port, addresses: [.local, .local6])
 private let ours: [Case] = [
   Case("IPv4", .redirected, ethernet, IPv4Header(), udp, VXLANHeader(vni: 1), inner),
   Case("IPv6", .redirected, ethernet, IPv6Header(), udp, VXLANHeader(vni: 1), inner),
-  Case("IPv4, one tag", .redirected, ethernet, VLANTag(100), IPv4Header(), udp, inner),
-  Case("IPv4, one service tag", .redirected, ethernet, VLANTag(100, type: 0x88a8), IPv4Header(), udp, inner),
   Case("IPv4, priority tag", .redirected, ethernet, VLANTag(0, priority: 7), IPv4Header(), udp, inner),
-  Case("IPv4, two tags", .redirected, ethernet, VLANTag(1, type: 0x88a8), VLANTag(2), IPv4Header(), udp, inner),
-  Case("IPv6, two tags", .redirected, ethernet, VLANTag(1), VLANTag(2), IPv6Header(), udp, inner),
+  Case("IPv6, priority service tag", .redirected, ethernet, VLANTag(0, type: 0x88a8), IPv6Header(), udp, inner),
+  Case("first fragment", .redirected, ethernet, IPv4Header(moreFragments: true), udp, inner),
+  Case("IPv6 first fragment", .redirected, ethernet, IPv6Header(), IPv6FragmentHeader(more: true), udp, inner),
+  Case("IPv6 atomic fragment", .redirected, ethernet, IPv6Header(), IPv6FragmentHeader(), udp, inner),
   Case("nothing behind UDP", .redirected, ethernet, IPv4Header(), udp),
   Case("no UDP checksum", .redirected, ethernet, IPv4Header(), UDPHeader(to: port, checksum: .value(0)), inner),
   Case("don't fragment", .redirected, ethernet, IPv4Header(dontFragment: true), udp, inner),
@@ -45,7 +45,11 @@ private let ours: [Case] = [
 
 private let notOurs: [Case] = [
   Case("ARP", .notIP, ethernet, ARPMessage()),
-  Case("three tags", .notIP, ethernet, VLANTag(1), VLANTag(2), VLANTag(3), IPv4Header(), udp, inner),
+  Case("one tag", .otherVLAN, ethernet, VLANTag(100), IPv4Header(), udp, inner),
+  Case("the last VLAN", .otherVLAN, ethernet, VLANTag(4095), IPv6Header(), udp, inner),
+  Case("tagged ARP", .otherVLAN, ethernet, VLANTag(1, type: 0x88a8), ARPMessage()),
+  Case("a tag behind a priority tag", .notIP, ethernet, VLANTag(0), VLANTag(100), IPv4Header(), udp, inner),
+  Case("another kind of tag", .notIP, ethernet, VLANTag(100, type: 0x9100), IPv4Header(), udp, inner),
   Case("IEEE 802.3 length", .notIP, EthernetHeader(type: 46), Payload(count: 46)),
   Case("IPv6 in IPv4's EtherType", .notIP, EthernetHeader(type: 0x0800), IPv6Header(), udp, inner),
   Case("IPv4 in IPv6's EtherType", .notIP, EthernetHeader(type: 0x86dd), IPv4Header(), udp, inner),
@@ -64,15 +68,19 @@ private let notOurs: [Case] = [
   Case("our port as source", .otherPort, ethernet, IPv4Header(), UDPHeader(to: 53, from: port), inner),
   Case("our port, bytes swapped", .otherPort, ethernet, IPv4Header(), UDPHeader(to: port.byteSwapped), inner),
   Case("other port over IPv6", .otherPort, ethernet, IPv6Header(), UDPHeader(to: 53), inner),
-  Case("first fragment", .fragment, ethernet, IPv4Header(moreFragments: true), udp, inner),
+  Case("first fragment to another port", .otherPort, ethernet, IPv4Header(moreFragments: true), UDPHeader(to: 53), inner),
+  Case("first fragment of TCP", .notUDP, ethernet, IPv4Header(moreFragments: true), TCPHeader(to: port), inner),
   Case("middle fragment", .fragment, ethernet, IPv4Header(moreFragments: true, fragmentOffset: 8), udp, inner),
   Case("last fragment", .fragment, ethernet, IPv4Header(fragmentOffset: 8), udp, inner),
   Case("last fragment, largest offset", .fragment, ethernet, IPv4Header(fragmentOffset: 0xfff8), udp, inner),
-  Case("tagged fragment", .fragment, ethernet, VLANTag(1), IPv4Header(fragmentOffset: 8), udp, inner),
-  Case("IPv6 first fragment", .fragment, ethernet, IPv6Header(), IPv6FragmentHeader(more: true), udp, inner),
+  Case("priority-tagged fragment", .fragment, ethernet, VLANTag(0), IPv4Header(fragmentOffset: 8), udp, inner),
+  Case("IPv6 first fragment to another port", .otherPort, ethernet, IPv6Header(), IPv6FragmentHeader(more: true), UDPHeader(to: 53)),
+  Case("IPv6 first fragment of TCP", .notUDP, ethernet, IPv6Header(), IPv6FragmentHeader(more: true), TCPHeader(to: port)),
   Case("IPv6 middle fragment", .fragment, ethernet, IPv6Header(), IPv6FragmentHeader(offset: 8, more: true), inner),
   Case("IPv6 last fragment", .fragment, ethernet, IPv6Header(), IPv6FragmentHeader(offset: 8), inner),
-  Case("IPv6 atomic fragment", .fragment, ethernet, IPv6Header(), IPv6FragmentHeader(), udp, inner),
+  Case(
+    "extension header behind a fragment header", .extensionHeader, ethernet, IPv6Header(), IPv6FragmentHeader(more: true),
+    IPv6ExtensionHeader(60), udp, inner),
   Case("IPv4 options", .options, ethernet, IPv4Header(options: [0x94, 4, 0, 0]), udp, inner),
   Case("fragment with options", .options, ethernet, IPv4Header(moreFragments: true, options: [1]), udp, inner),
   Case("hop-by-hop options", .extensionHeader, ethernet, IPv6Header(), IPv6ExtensionHeader(0), udp, inner),
@@ -113,6 +121,22 @@ struct UnderlayTests {
     for length in 14...whole.frame.count {
       let expected: XDPVerdict = length < headerLength ? .truncated : .redirected
       #expect(try object.verdict(on: Array(whole.frame.prefix(length))) == .expected(expected), "\(length) bytes")
+    }
+  }
+
+  /// The same table behind a tag; without it nothing is ours.
+  @Test("an underlay in a VLAN", arguments: ours + notOurs)
+  func tagged(_ expected: Case) throws {
+    let object = try BPFObject.load(role: .underlay(port: port, addresses: [.local, .local6], vlan: 100), queues: 1)
+    let socket = try UnboundSocket()
+    try object.setSocket(socket.descriptor, queue: 0)
+    let isTagged = expected.layers.contains { $0 is VLANTag }
+    let verdict: XDPVerdict = expected.name == "one tag" ? .redirected : .otherVLAN
+    #expect(try object.verdict(on: expected.frame) == .expected(verdict))
+    if isTagged { return }
+    for type: UInt16 in [0x8100, 0x88a8] {
+      let tag = [UInt8](big: type) + [UInt8](big: 3 << 13 | UInt16(100))
+      #expect(try object.verdict(on: expected.frame[..<12] + tag + expected.frame[12...]) == .expected(expected.verdict))
     }
   }
 

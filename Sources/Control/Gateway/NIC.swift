@@ -13,7 +13,7 @@ struct NIC: Sendable {
 
   var name: String { link.name }
   var isUnderlay: Bool {
-    if case .underlay = role { true } else { false }
+    role.underlay != nil
   }
 }
 
