@@ -76,12 +76,16 @@ public struct Egress: ~Copyable, Sendable {
 
   /// Makes a TCP SYN that goes to a VTEP, or comes from it, offer no more than fits on the way.
   @inline(__always)
-  mutating func lowerSegmentSize(_ frame: Frame, _ transport: TransportHeader, to vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding) {
+  mutating func lowerSegmentSize(
+    _ frame: Frame, _ transport: TransportHeader, to vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding
+  ) {
     if umem.bytes(frame).byte(at: transport.start &+ 13) & 0x02 != 0 { lowerSYN(frame, transport, vtep, limit, forwarding) }
   }
 
   @inline(never)
-  private mutating func lowerSYN(_ frame: Frame, _ transport: TransportHeader, _ vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding) {
+  private mutating func lowerSYN(
+    _ frame: Frame, _ transport: TransportHeader, _ vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding
+  ) {
     // A VTEP without header: the SYN waits, or the way back is not known yet; packet too big will do.
     guard let info = forwarding.vteps.headerInfo(vtep) else { return }
     var bytes = umem.mutableBytes(frame)

@@ -26,7 +26,8 @@ extension Encapsulator {
 
   @inline(__always)
   private mutating func write(
-    _ frame: Frame, _ inner: FrameHeaders, _ vtep: Int, _ info: VTEPTable.HeaderInfo, _ vni: UInt32, _ forwarding: borrowing Forwarding, _ egress: inout Egress
+    _ frame: Frame, _ inner: FrameHeaders, _ vtep: Int, _ info: VTEPTable.HeaderInfo, _ vni: UInt32, _ forwarding: borrowing Forwarding,
+    _ egress: inout Egress
   ) -> Outcome {
     let totalLength = Int(frame.length) &+ info.overhead
     guard totalLength <= info.mtu else { return .tooBig }

@@ -184,7 +184,9 @@ public struct Encapsulator: ~Copyable, Sendable {
       return flood(frame, inner, classified, segment, list, now, forwarding, topology, &egress)
     }
     if entry.destination.isVTEP {
-      if segmentSizeLimit != 0, let transport, transport.isTCP { egress.lowerSegmentSize(frame, transport, to: index, segmentSizeLimit, forwarding) }
+      if segmentSizeLimit != 0, let transport, transport.isTCP {
+        egress.lowerSegmentSize(frame, transport, to: index, segmentSizeLimit, forwarding)
+      }
       encapsulate(frame, inner, to: index, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     } else if index == Int(classified.local) {
       egress.drop(frame, .samePort)
@@ -222,7 +224,8 @@ public struct Encapsulator: ~Copyable, Sendable {
     // The frame itself goes to the local ports if there are others, else to the last remote.
     for index in isAlone ? remotes.dropLast() : remotes {
       guard let copy = egress.replicate(frame) else { continue }
-      encapsulate(copy, inner, to: Int(topology.remotes[index]), vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
+      encapsulate(
+        copy, inner, to: Int(topology.remotes[index]), vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     }
     if isAlone {
       let last = Int(topology.remotes[remotes.upperBound - 1])

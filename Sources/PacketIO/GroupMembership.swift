@@ -24,14 +24,16 @@ public struct GroupMembership: ~Copyable, Sendable {
     let type = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
     let socket = OwnedDescriptor(
       try systemCall("opening a UDP socket") { CLinux.socket(group.isIPv4 ? AF_INET : AF_INET6, type, 0) })
-    try SocketFilter.nothing.attach(to: socket)
+    try SocketFilter.nothing.attach(to: socket.number)
     return socket
   }
 
   /// Leaves and joins, which reports the membership anew: a switch forgets it when the link goes down.
   public func rejoin() throws(SystemError) {
     // Not a member any more if the interface was without addresses in between.
-    do { try Self.change(socket, group, interface, name, IP_DROP_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, "leaving") } catch where error.errno == .addressNotAvailable {}
+    do { try Self.change(socket, group, interface, name, IP_DROP_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, "leaving") } catch
+      where error.errno == .addressNotAvailable
+    {}
     try Self.change(socket, group, interface, name, IP_ADD_MEMBERSHIP, IPV6_ADD_MEMBERSHIP, "joining")
   }
 

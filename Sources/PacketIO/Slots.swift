@@ -22,6 +22,14 @@ public struct Slots<Element: ~Copyable>: ~Copyable {
     count += 1
   }
 
+  public mutating func swapAt(_ first: Int, _ second: Int) {
+    precondition(isInside(first, count) && isInside(second, count))
+    if first == second { return }
+    let moved = unsafe (base + first).move()
+    unsafe (base + first).moveInitialize(from: base + second, count: 1)
+    unsafe (base + second).initialize(to: moved)
+  }
+
   /// Traps when the buffer is empty.
   public mutating func removeLast() -> Element {
     precondition(count > 0)

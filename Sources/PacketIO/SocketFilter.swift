@@ -134,7 +134,8 @@ extension SocketFilter {
     var v6 = require(BPF_B, ip, 0x60, mask: 0xf0)
     let whole = require(IPProtocol.udp) + [load(BPF_H, ip + 42)]
     // Behind a fragment header (RFC 8200 section 4.5).
-    let first = require(BPF_B, ip + 40, IPProtocol.udp) + require(BPF_H, ip + 42, 0, mask: 0xfff8) + [load(BPF_H, ip + 50), skip(whole.count)]
+    let first =
+      require(BPF_B, ip + 40, IPProtocol.udp) + require(BPF_H, ip + 42, 0, mask: 0xfff8) + [load(BPF_H, ip + 50), skip(whole.count)]
     v6 += [load(BPF_B, ip + 6)] + when(IPProtocol.fragment, first) + whole + require(port)
     for address in addresses {
       if address.isIPv4 {

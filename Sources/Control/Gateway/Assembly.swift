@@ -1,3 +1,4 @@
+import CLinux
 import Datapath
 import Logging
 import PacketIO
@@ -7,16 +8,18 @@ import Wire
 /// Everything that carries packets: attachments, packet memory, sockets and the workers on them. Built as a whole or not
 /// at all; when it goes, the kernel is as it was.
 ///
-/// The control plane's thread builds, starts and stops it; others read what does not change after that.
+/// The control plane's thread builds, starts, changes and stops it; others may ask what it looks like.
 final class Assembly: @unchecked Sendable {
   let plan: Plan
-  private(set) var attachments: Slots<NICAttachment>
+  /// NICs, the underlay first. A place is empty once its NIC was closed. Others than the control plane look at them, too:
+  /// `withNICs` locks.
+  private var attached: Slots<AttachedNIC?>
+  private let lock = Mutex(())
   /// One per worker, in order.
   let controls: [WorkerControl]
-  /// AF_XDP sockets of each NIC, for the kernel's statistics: queue and descriptor.
-  let sockets: [[(queue: Int, descriptor: Int32)]]
   let isZeroCopy: Bool
   let chunksPerWorker: Int
+  let factory: PortFactory
   private let threads: [WorkerThread]
   private let asking = Mutex(())
   /// The kernel's own copy of a VXLAN packet ends here, without an ICMP error; and nobody else can have the port.
@@ -25,16 +28,9 @@ final class Assembly: @unchecked Sendable {
   /// Takes the best modes that work, NIC by NIC (`--io auto`), and zero-copy if all drivers have it.
   ///
   /// - Throws: `GatewayError`.
-  static func build(_ plan: Plan, _ forwarding: Forwarding, _ remotes: [Int], discovered: Doorbell, log: Logger) throws -> Assembly {
+  static func build(_ plan: Plan, _ overlay: Overlay, _ forwarding: Forwarding, discovered: Doorbell, log: Logger) throws -> Assembly {
     let io = plan.configuration.io
-    let ladder: [NICMode] =
-      switch io {
-      // Only native XDP has zero-copy: who insists on it wants no other mode.
-      case .auto: plan.configuration.zeroCopy == .on ? [.native] : [.native, .generic, .raw]
-      case .xdp: [.native]
-      case .xdpSKB: [.generic]
-      case .raw: [.raw]
-      }
+    let ladder = plan.modes
     var rungs = [Int](repeating: 0, count: plan.nics.count)
     var reasons = [String?](repeating: nil, count: plan.nics.count)
     var zeroCopy = plan.configuration.zeroCopy != .off && io != .xdpSKB && io != .raw
@@ -43,7 +39,7 @@ final class Assembly: @unchecked Sendable {
     var patience = 50
     while true {
       do {
-        let assembly = try Assembly(plan, modes: rungs.map { ladder[$0] }, zeroCopy: zeroCopy, forwarding, remotes, discovered)
+        let assembly = try Assembly(plan, overlay, modes: rungs.map { ladder[$0] }, zeroCopy: zeroCopy, forwarding, discovered)
         for case let (mode, reason?) in zip(rungs.map({ ladder[$0] }), reasons) {
           log.notice("\(reason); \(mode == .raw ? "raw sockets" : "\(mode) XDP") instead")
         }
@@ -72,34 +68,39 @@ final class Assembly: @unchecked Sendable {
   }
 
   private init(
-    _ plan: Plan, modes: [NICMode], zeroCopy: Bool, _ forwarding: Forwarding, _ remotes: [Int], _ discovered: Doorbell
+    _ plan: Plan, _ overlay: Overlay, modes: [NICMode], zeroCopy: Bool, _ forwarding: Forwarding, _ discovered: Doorbell
   ) throws {
     let zeroCopy = zeroCopy && modes.allSatisfy { $0 != .generic } && modes.contains(.native)
     // Only generic XDP gets to see super-frames. An older kernel leaves them to the NIC's own stack, and counts them.
     let superFrameMTU = try modes.contains(.generic) && XSKSettings.kernelTakesSuperFrames() ? plan.segmentMTU : nil
     let reservation = try Self.reserve(plan)
-    var attachments = Slots<NICAttachment>(capacity: plan.nics.count)
+    var attached = Slots<AttachedNIC?>(capacity: Topology.portLimit)
     for (index, nic) in plan.nics.enumerated() {
       if modes[index].isXDP, let obstacle = plan.obstacleToXDP(nic) {
         throw NICFailure(nic: index, message: "\(nic.name): \(obstacle)", isFinal: false)
       }
-      attachments.append(try NICAttachment(nic, index: index, mode: modes[index], superFrames: superFrameMTU != nil))
+      let role = plan.role(of: nic, overlay, addresses: [plan.local] + overlay.groups)
+      attached.append(try AttachedNIC(nic, index: index, role: role, mode: modes[index], superFrames: superFrameMTU != nil))
     }
     let usesXDP = modes.contains(where: \.isXDP)
     let xsk = XSKSettings(ring: plan.configuration.ring, zeroCopy: zeroCopy, superFrameMTU: superFrameMTU)
-    var builder = try WorkerBuilder(plan, modes: modes, xsk: xsk, chunkSize: plan.chunkSize(usesXDP: usesXDP, zeroCopy: zeroCopy))
+    var factory = PortFactory(plan, modes: modes, xsk: xsk, chunkSize: plan.chunkSize(usesXDP: usesXDP, zeroCopy: zeroCopy))
+    var taps = try factory.makeTAPs(overlay)
     var threads: [WorkerThread] = []
+    var controls: [WorkerControl] = []
     for number in 0..<plan.workers {
-      threads.append(try builder.build(number, forwarding, remotes, discovered, attachments))
+      let control = try WorkerControl(discovered: discovered)
+      controls.append(control)
+      threads.append(try factory.makeWorker(number, control, forwarding, overlay, &attached, &taps))
     }
     self.plan = plan
     self.reservation = reservation
-    self.attachments = attachments
+    self.attached = attached
     self.threads = threads
-    controls = builder.controls
-    sockets = builder.sockets
+    self.controls = controls
+    self.factory = factory
     isZeroCopy = zeroCopy
-    chunksPerWorker = builder.chunkCount
+    chunksPerWorker = factory.chunkCount
   }
 
   private static func reserve(_ plan: Plan) throws -> PortReservation {
@@ -116,17 +117,39 @@ final class Assembly: @unchecked Sendable {
 
   /// A stripped VLAN tag is lost on the way to AF_XDP, and a merged packet does not fit a chunk: nobody else would tell.
   private func warnOfOffloads(_ log: Logger) {
-    for (index, nic) in plan.nics.enumerated() where !attachments[index].offloadsStillOn.isEmpty {
-      let names = attachments[index].offloadsStillOn.joined(separator: ", ")
+    for index in plan.nics.indices {
+      guard let nic = description(ofNIC: index), !nic.offloadsStillOn.isEmpty else { continue }
+      let names = nic.offloadsStillOn.joined(separator: ", ")
       log.warning(
         "\(nic.name): its driver keeps \(names) on: VLAN tags or merged packets get lost. See `ethtool -k \(nic.name)`, or use --io raw")
     }
   }
 
+  func withNICs<Result>(_ body: (inout Slots<AttachedNIC?>) throws -> Result) rethrows -> Result {
+    try lock.withLock { _ in try body(&attached) }
+  }
+
   /// Every worker's counters. Threads take turns.
   func snapshots() -> [Snapshot] { asking.withLock { _ in controls.map { $0.snapshot() } } }
 
-  func mode(ofNIC index: Int) -> NICMode { attachments[index].mode }
+  /// What others want to know of a NIC.
+  struct NICDescription: Sendable {
+    /// The kernel's.
+    var index: UInt32
+    var name: String
+    var driver: String?
+    var mode: NICMode
+    var queues: Int
+    var isPromiscuous: Bool
+    var offloadsStillOn: [String]
+    /// For the kernel's statistics: queue and descriptor of each socket.
+    var sockets: [(queue: Int, descriptor: Int32)]
+  }
+
+  /// Nil when it was closed.
+  func description(ofNIC index: Int) -> NICDescription? {
+    withNICs { nics in nics[index]?.description }
+  }
 
   /// Nil: not bound.
   func cpu(ofWorker number: Int) -> Int? {
@@ -135,8 +158,8 @@ final class Assembly: @unchecked Sendable {
   }
 
   /// What the NIC's XDP program did with how many frames; empty without one.
-  func verdicts(ofNIC index: Int) throws(SystemError) -> [(reason: XDPVerdict, packets: UInt64)] {
-    try attachments[index].program?.counts() ?? []
+  func verdicts(ofNIC index: Int) throws -> [(reason: XDPVerdict, packets: UInt64)] {
+    try withNICs { nics in try nics[index]?.program?.counts() ?? [] }
   }
 
   /// Starts the workers.
@@ -154,13 +177,15 @@ final class Assembly: @unchecked Sendable {
 
   /// Puts the NICs' offloads back. Returns what could not be.
   func restore() -> [String] {
-    var failures: [String] = []
-    for (index, nic) in plan.nics.enumerated() {
-      do { try attachments[index].restore() } catch {
-        // A NIC that is gone took its settings along.
-        if error.errno != .operationNotSupportedByDevice /* ENODEV */ { failures.append("\(nic.name): \(error)") }
+    withNICs { nics in
+      var failures: [String] = []
+      for index in 0..<nics.count {
+        do { try nics[index]?.restore() } catch {
+          // A NIC that is gone took its settings along.
+          if (error as? SystemError)?.errno != .operationNotSupportedByDevice /* ENODEV */ { failures.append("\(error)") }
+        }
       }
+      return failures
     }
-    return failures
   }
 }

@@ -4,38 +4,64 @@ import Logging
 import PacketIO
 import Wire
 
-/// Everything that is not per packet, on one thread: ways to VTEPs, ageing, the control socket's answers, the end.
+/// Everything that is not per packet, on one thread: ways to VTEPs, ageing, changes that the operator asks for, events, the end.
+///
+/// `ControlPlane+FDB.swift`, `+Segments.swift` and `+Neighbours.swift` make changes, `+Events.swift` follows the kernel and the
+/// workers.
 struct ControlPlane: ~Copyable {
-  private let assembly: Assembly
-  private let forwarding: Forwarding
-  private let discovered: Doorbell
-  private let netlink: NetlinkSocket
-  private let monitor: NetlinkMonitor
-  private let log: Logger
-  private var resolver: Resolver
-  private let reporter: Reporter
-  private let server: ControlServer
+  let assembly: Assembly
+  let forwarding: Forwarding
+  /// Segments and local ports as they are now; `applyTopology` makes the workers go by it.
+  var overlay: Overlay
+  var neighbours: [NeighbourKey: NeighbourEntry] = [:]
+  var resolver: Resolver
+  let events: ControlEvents
+  let netlink: NetlinkSocket
+  let monitor: NetlinkMonitor
+  let log: Logger
+  let reporter: Reporter
+  let changes: ChangeQueue
+  let discovered: Doorbell
+  let pathMTU: PathMTUSocket
+  var memberships = Memberships()
+  /// Of the underlay's interface, in bytes; and whether it had a carrier when it was last heard of.
+  var underlayMTU: Int
+  var wasUp: Bool
+  /// What who listens was told of the ways to VTEPs; events that the workers lost so far.
+  var toldWays: [Int: Resolver.Way] = [:]
+  var lostEvents = 0
+  /// Seconds; 0: never.
+  let ageing: UInt32
   /// Milliseconds of the monotonic clock.
-  private var nextSweep: UInt64
-  private let ageing: UInt32
+  var nextSweep: UInt64
+  private let server: ControlServer
 
   init(
-    _ assembly: Assembly, _ forwarding: Forwarding, _ discovered: Doorbell, _ netlink: consuming NetlinkSocket,
+    _ assembly: Assembly, _ overlay: Overlay, _ forwarding: Forwarding, _ discovered: Doorbell, _ netlink: consuming NetlinkSocket,
     _ log: Logger
   ) throws {
     let configuration = assembly.plan.configuration
     // Subscribed before the first look, so that nothing changes unseen in between.
     let monitor = try NetlinkMonitor()
+    let plan = assembly.plan
     var resolver = Resolver(
-      forwarding, underlay: Underlay(configuration, interface: assembly.plan.underlay.name, vlan: nil, local: assembly.plan.local),
-      interface: assembly.plan.underlay.link, log: log)
-    try Self.prepareTAPs(assembly.plan, forwarding, netlink)
-    resolver.work(netlink, now: .now)
-    let reporter = Reporter(assembly, forwarding, ways: resolver.ways)
-    server = try ControlServer(path: configuration.socket, responder: reporter, events: try ControlEvents(), log: log)
+      forwarding, underlay: Underlay(configuration, interface: plan.routing.name, vlan: plan.underlayVLAN, local: plan.local),
+      interface: plan.routing, log: log)
+    resolver.work(netlink, now: Tick.now)
+    let changes = try ChangeQueue()
+    // A listener that comes or goes makes the workers report what they learn, or stop it.
+    let events = try ControlEvents { _ in changes.bell.ring() }
+    let reporter = Reporter(assembly, forwarding, .init(overlay: overlay, ways: resolver.ways), changes)
+    let server = try ControlServer(path: configuration.socket, responder: reporter, events: events, log: log)
+    let pathMTU = try PathMTUSocket(isIPv6: !plan.local.isIPv4)
+    self.server = server
+    self.pathMTU = pathMTU
     ageing = UInt32(configuration.ageing)
+    underlayMTU = plan.routing.mtu
+    wasUp = plan.routing.isUp && plan.routing.hasCarrier
     nextSweep = Tick.now.milliseconds + UInt64(configuration.ageing) * 1000
     self.assembly = assembly
+    self.overlay = overlay
     self.forwarding = forwarding
     self.discovered = discovered
     self.netlink = netlink
@@ -43,23 +69,18 @@ struct ControlPlane: ~Copyable {
     self.log = log
     self.resolver = resolver
     self.reporter = reporter
-  }
-
-  /// TAP devices get the MTU that fits through the tunnel, as the kernel gives it to a vxlan device, and come up. Their
-  /// MAC addresses are ours: a frame from the underlay that claims one is a loop.
-  private static func prepareTAPs(_ plan: Plan, _ forwarding: Forwarding, _ netlink: borrowing NetlinkSocket) throws {
-    for (port, kind) in plan.ports.enumerated() {
-      guard case .tap(let name) = kind, let segment = plan.segments.firstIndex(where: { $0.ports.contains(port) }) else { continue }
-      guard let link = try netlink.link(named: name) else { throw GatewayError("\(name): the TAP device went away while vxgw started") }
-      try netlink.setLink(index: link.index, up: true, mtu: Underlay.overlayMTU(underlayMTU: plan.underlay.link.mtu, local: plan.local))
-      _ = forwarding.fdb.set(fdbKey(segment, link.mac), to: .port(port), .permanent, tick: Tick.now.seconds)
-    }
+    self.events = events
+    self.changes = changes
   }
 
   /// Starts the workers, says so, and serves until a signal comes.
   mutating func run(until signals: borrowing SignalDescriptor) throws {
     do {
-      let poller = try Poller([signals.descriptor, monitor.descriptor, discovered.descriptor])
+      let poller = try Poller([
+        signals.descriptor, monitor.descriptor, discovered.descriptor, changes.bell.descriptor, pathMTU.descriptor,
+      ])
+      for end in overlay.ends.indices { try prepareTAP(ofEnd: end) }
+      try joinGroups()
       try assembly.start()
       try awaitCarriers()
       try server.start()
@@ -105,50 +126,29 @@ struct ControlPlane: ~Copyable {
   /// Milliseconds until something is due.
   private func timeout() -> Int32 {
     let now = Tick.now.milliseconds
-    let first = min(resolver.nextDeadline, ageing > 0 ? nextSweep : .max)
+    let first = ageing > 0 ? min(resolver.nextDeadline, nextSweep) : resolver.nextDeadline
+    if first == .max { return -1 }
     // The coarse clock may be 10 ms behind: better late by that than awake twice.
     return Int32(clamping: first > now ? first - now + 10 : 0)
   }
 
-  private mutating func follow() throws {
-    _ = discovered.clear()
-    for event in try monitor.events() {
-      resolver.note(event)
-      switch event {
-      case .link(let link): followMAC(link)
-      case .linkGone(let index, let name):
-        if assembly.plan.nics.contains(where: { $0.link.index == index }) { throw GatewayError("\(name): the interface is gone") }
-      default: break
-      }
-    }
-    let now = Tick.now
-    resolver.work(netlink, now: now)
-    if ageing > 0 && now.milliseconds >= nextSweep { sweep(now) }
-    reporter.ways.withLock { $0 = resolver.ways }
-  }
-
-  /// Ages the FDB. Nothing can be due before the tick that the sweep returns, nor within an ageing time from now.
-  private mutating func sweep(_ now: Tick) {
-    let due = forwarding.fdb.age(tick: now.seconds, ageing: ageing)
-    nextSweep = UInt64(due ?? now.seconds + ageing + 1) * 1000
-  }
-
-  /// A TAP's MAC address may change at any time: a bridge above it, or the operator.
-  private func followMAC(_ link: Link) {
-    guard let port = assembly.plan.ports.firstIndex(where: { if case .tap(link.name) = $0 { true } else { false } }),
-      let segment = assembly.plan.segments.firstIndex(where: { $0.ports.contains(port) })
-    else { return }
-    var outdated: [FDBKey] = []
-    forwarding.fdb.forEach { key, entry in
-      if entry.state == .permanent && entry.destination == .port(port) && key != fdbKey(segment, link.mac) { outdated.append(key) }
-    }
-    for key in outdated { forwarding.fdb.remove(key) }
-    _ = forwarding.fdb.set(fdbKey(segment, link.mac), to: .port(port), .permanent, tick: Tick.now.seconds)
-  }
-
   private func stop() {
+    changes.close()
     server.stop()
     assembly.stop()
     for failure in assembly.restore() { log.error("\(failure)") }
+  }
+
+  /// Makes every worker go by the overlay as it is now, and others see it. Returns when all do.
+  func applyTopology() {
+    assembly.apply(overlay)
+    showView()
+  }
+
+  func showView() {
+    let neighbours = self.neighbours.map { report($0.key, $0.value) }.sorted {
+      ($0.vni, $0.dst.high, $0.dst.low) < ($1.vni, $1.dst.high, $1.dst.low)
+    }
+    reporter.view.withLock { $0 = .init(overlay: overlay, ways: resolver.ways, neighbours: neighbours) }
   }
 }

@@ -19,16 +19,10 @@ public enum Gateway {
     for warning in plan.warnings { log.warning("\(warning)") }
 
     let forwarding = try Forwarding(maximumEntries: configuration.maxFDB)
-    let remotes = try configuration.remotes.map { remote in
-      guard let (vtep, _) = forwarding.vteps.add(Remote(remote, port: configuration.destinationPort)) else {
-        throw GatewayError("--remote \(remote): the VTEP table is full; it takes \(VTEPTable.limit) VTEPs")
-      }
-      forwarding.vteps.setListed(vtep)
-      return vtep
-    }
+    let overlay = try Overlay(plan, forwarding)
     let discovered = try Doorbell()
-    let assembly = try Assembly.build(plan, forwarding, remotes, discovered: discovered, log: log)
-    var plane = try ControlPlane(assembly, forwarding, discovered, netlink, log)
+    let assembly = try Assembly.build(plan, overlay, forwarding, discovered: discovered, log: log)
+    var plane = try ControlPlane(assembly, overlay, forwarding, discovered, netlink, log)
     try plane.run(until: signals)
   }
 

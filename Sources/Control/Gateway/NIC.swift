@@ -5,16 +5,12 @@ import Wire
 /// A NIC that vxgw works on, as the kernel describes it.
 struct NIC: Sendable {
   var link: Link
-  var role: NICRole
   /// "vmxnet3"; nil when it does not say.
   var driver: String?
   /// RX queues: all of them deliver packets, so all of them get a socket.
   var queues: Int
 
   var name: String { link.name }
-  var isUnderlay: Bool {
-    role.underlay != nil
-  }
 }
 
 /// How a NIC's packets come and go.
@@ -35,29 +31,35 @@ struct NICFailure: Error {
   var isBinding = false
 }
 
-/// What vxgw has changed on a NIC and undoes when this goes: program, promiscuous mode, offloads.
-struct NICAttachment: ~Copyable {
+/// A NIC that vxgw works on, and what it has changed there and undoes when this goes: program, promiscuous mode, offloads.
+struct AttachedNIC: ~Copyable {
+  let nic: NIC
   let mode: NICMode
+  private(set) var role: NICRole
   private(set) var program: XDPProgram?
+  /// Queue and descriptor of each socket.
+  var sockets: [(queue: Int, descriptor: Int32)] = []
   private let promiscuity: Promiscuity?
   private var offloads: Offloads
 
   /// - Parameters:
   ///   - index: of the NIC, for the failure.
   ///   - superFrames: whether the sockets take super-frames.
-  init(_ nic: NIC, index: Int, mode: NICMode, superFrames: Bool) throws(NICFailure) {
+  init(_ nic: NIC, index: Int, role: NICRole, mode: NICMode, superFrames: Bool) throws(NICFailure) {
     do {
       // AF_XDP never sees a tag that was taken out; AF_PACKET is told, and the raw port puts it back.
       let unwanted =
         Offloads.merging + (mode.isXDP ? Offloads.vlanStripping : []) + (mode == .generic ? Offloads.kernelMerging : [])
       let offloads = try Offloads(switchingOff: unwanted, on: nic.link)
-      let promiscuity = nic.isUnderlay ? nil : try Promiscuity(nic.link)
+      let promiscuity = role.lan.map { $0.vlans != .nothing } ?? false ? try Promiscuity(nic.link) : nil
       let program =
         mode.isXDP
         ? try XDPProgram(
-          interfaceIndex: nic.link.index, interfaceName: nic.name, role: nic.role, queues: nic.queues, mode: mode.xdp,
+          interfaceIndex: nic.link.index, interfaceName: nic.name, role: role, queues: nic.queues, mode: mode.xdp,
           superFrames: superFrames) : nil
+      self.nic = nic
       self.mode = mode
+      self.role = role
       self.offloads = offloads
       self.promiscuity = promiscuity
       self.program = program
@@ -66,8 +68,24 @@ struct NICAttachment: ~Copyable {
     }
   }
 
-  /// Offloads that should be off and that the driver keeps on.
-  var offloadsStillOn: [String] { offloads.stillOn }
+  var description: Assembly.NICDescription {
+    .init(
+      index: nic.link.index, name: nic.name, driver: nic.driver, mode: mode, queues: nic.queues, isPromiscuous: promiscuity != nil,
+      offloadsStillOn: offloads.stillOn, sockets: sockets)
+  }
+
+  /// Makes other frames the NIC's, while packets flow.
+  mutating func setRole(_ new: NICRole) throws(SystemError) {
+    if let addresses = new.underlay?.addresses, addresses != role.underlay?.addresses { try program?.setAddresses(addresses) }
+    if let vlans = new.lan?.vlans, vlans != role.lan?.vlans { try program?.setVLANs(vlans) }
+    if mode == .raw {
+      for socket in sockets { try RawPort.setRole(new, descriptor: socket.descriptor) }
+    }
+    role = new
+  }
+
+  /// No more frames come: the program goes. Raw sockets go with their ports.
+  mutating func detach() { program = nil }
 
   /// Undoes what would outlive the process. The rest goes with it, but for the program, which goes first: drivers refuse
   /// LRO while there is one.

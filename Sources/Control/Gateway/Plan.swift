@@ -5,20 +5,18 @@ import Wire
 
 /// What will run: the operator's configuration, held against what the kernel has. Making it changes nothing.
 struct Plan: Sendable {
-  enum Port: Sendable {
-    /// Index in `nics`.
-    case nic(Int)
-    case tap(name: String)
-  }
-
   var configuration: Configuration
   /// This VTEP's address.
   var local: IPAddress
+  /// The interface that the kernel's routes, neighbours and addresses of the underlay are on: the underlay NIC, or a VLAN
+  /// interface on it.
+  var routing: Link
+  /// 802.1Q VLAN of outer packets on the underlay NIC.
+  var underlayVLAN: UInt16?
   /// The underlay first.
   var nics: [NIC]
-  /// Port 0 is the underlay, as the data path has it.
-  var ports: [Port]
-  var segments: [(vni: UInt32, ports: [Int])]
+  /// The underlay first, then local ports' devices.
+  var devices: [Overlay.Device]
   var workers: Int
   /// Bytes per chunk of packet memory when every NIC uses AF_XDP, and when none does.
   var xdpChunkSize: Int
@@ -27,12 +25,6 @@ struct Plan: Sendable {
   var warnings: [String] = []
 
   var underlay: NIC { nics[0] }
-  func name(ofPort port: Int) -> String {
-    switch ports[port] {
-    case .nic(let index): nics[index].name
-    case .tap(let name): name
-    }
-  }
 
   /// A chunk may be this large with AF_XDP: a page (net/xdp/xdp_umem.c).
   static let largestXDPChunk = 4096
@@ -46,54 +38,59 @@ struct Plan: Sendable {
     self.configuration = configuration
     var problems: [String] = []
     let links = try netlink.links()
-    guard let underlay = Self.find(configuration.iface, "--iface", links, &problems) else {
+    guard let named = Self.find(configuration.iface, "--iface", links, &problems) else {
       throw GatewayError(problems.joined(separator: "\n"))
     }
-    local = try Self.localAddress(configuration, underlay, netlink, links, &problems) ?? IPAddress(v4: 0)
+    let (nic, vlan, routing) = Self.underlay(named, configuration.underlayVLAN, links)
+    self.routing = routing
+    underlayVLAN = vlan
+    local = try Self.localAddress(configuration, routing, netlink, &problems) ?? IPAddress(v4: 0)
     nics = []
-    ports = []
-    segments = []
+    devices = []
     workers = 1
     xdpChunkSize = 2048
     rawChunkSize = 2048
-    addNIC(try Self.describe(underlay, role: .underlay(port: configuration.destinationPort, addresses: [local]), netlink))
-    for segment in configuration.segments {
-      let numbers = try segment.ports.map { try addPort($0, links, netlink, &problems) }
-      segments.append((segment.vni, numbers.compactMap { $0 }))
-    }
+    nics = [try Self.describe(nic, netlink)]
+    devices = [.init(name: nic.name, kind: .nic(0))]
+    for port in configuration.segments.flatMap(\.ports) { try addDevice(port, links, netlink, &problems) }
     chooseSizes(&problems)
     if !problems.isEmpty { throw GatewayError(problems.joined(separator: "\n")) }
     warn()
   }
 
-  private mutating func addNIC(_ nic: NIC) {
-    nics.append(nic)
-    ports.append(.nic(nics.count - 1))
+  /// The NIC that carries outer packets, their VLAN tag there, and the interface that the kernel routes them on. A VLAN
+  /// interface's packets pass its parent tagged, and AF_XDP is on the parent.
+  private static func underlay(_ named: Link, _ vlan: UInt16?, _ links: [Link]) -> (nic: Link, vlan: UInt16?, routing: Link) {
+    if let own = named.vlan, let parent = links.first(where: { $0.index == own.parent }) { return (parent, own.id, named) }
+    guard let vlan else { return (named, nil, named) }
+    let interface = links.first { $0.vlan.map { $0.parent == named.index && $0.id == vlan } ?? false }
+    return (named, vlan, interface ?? named)
   }
 
-  private mutating func addPort(
+  /// The device of a local port, unless it is there already.
+  private mutating func addDevice(
     _ port: Configuration.LocalPort, _ links: [Link], _ netlink: borrowing NetlinkSocket, _ problems: inout [String]
-  ) throws -> Int? {
+  ) throws {
+    if devices.contains(where: { $0.name == port.name }) { return }
     switch port.device {
     case .tap(let name):
       if links.contains(where: { $0.name == name }) {
         problems.append("--tap \(name): an interface of that name exists. Choose another name, or delete it (ip link del \(name))")
-        return nil
       }
-      ports.append(.tap(name: name))
+      devices.append(.init(name: name, kind: .tap))
     case .nic(let name):
-      guard let link = Self.find(name, "--lan", links, &problems) else { return nil }
-      addNIC(try Self.describe(link, role: .lan(mac: link.mac), netlink))
+      guard let link = Self.find(name, "--lan", links, &problems) else { return }
+      nics.append(try Self.describe(link, netlink))
+      devices.append(.init(name: name, kind: .nic(nics.count - 1)))
     }
-    return ports.count - 1
   }
 
-  private static func describe(_ link: Link, role: NICRole, _ netlink: borrowing NetlinkSocket) throws -> NIC {
+  static func describe(_ link: Link, _ netlink: borrowing NetlinkSocket) throws -> NIC {
     let driver = try EthernetDriver(of: link)
-    return NIC(link: link, role: role, driver: driver.name, queues: max(1, driver.rxQueues))
+    return NIC(link: link, driver: driver.name, queues: max(1, driver.rxQueues))
   }
 
-  private static func find(_ name: String, _ option: String, _ links: [Link], _ problems: inout [String]) -> Link? {
+  static func find(_ name: String, _ option: String, _ links: [Link], _ problems: inout [String]) -> Link? {
     if let link = links.first(where: { $0.name == name }) { return link }
     let names = links.map(\.name).filter { $0 != "lo" }
     let hint = nearestWord(to: name, among: names).map { "did you mean \($0)?" } ?? "there are \(names.joined(separator: ", "))"
@@ -101,21 +98,25 @@ struct Plan: Sendable {
     return nil
   }
 
-  /// The configured address if the NIC has it, else the NIC's primary IPv4 address.
+  /// The configured address if the interface has it, else its primary one: IPv4 unless the remotes are IPv6, or it has none.
   private static func localAddress(
-    _ configuration: Configuration, _ underlay: Link, _ netlink: borrowing NetlinkSocket, _ links: [Link], _ problems: inout [String]
+    _ configuration: Configuration, _ underlay: Link, _ netlink: borrowing NetlinkSocket, _ problems: inout [String]
   ) throws -> IPAddress? {
-    let addresses = try netlink.addresses(of: underlay.index).filter { $0.address.isIPv4 && $0.scope != .host }
-    let list = addresses.map { "\($0.address)" }.joined(separator: ", ")
+    let all = try netlink.addresses(of: underlay.index).filter { $0.scope != .host }
     if let wanted = configuration.local {
-      if addresses.contains(where: { $0.address == wanted }) { return wanted }
-      let has = list.isEmpty ? "it has no IPv4 address" : "it has \(list)"
+      if all.contains(where: { $0.address == wanted }) { return wanted }
+      let list = all.filter { $0.address.isIPv4 == wanted.isIPv4 }.map { "\($0.address)" }.joined(separator: ", ")
+      let has = list.isEmpty ? "it has no \(wanted.isIPv4 ? "IPv4" : "IPv6") address" : "it has \(list)"
       problems.append(
-        "--local \(wanted): not an address of \(underlay.name); \(has). Add it: ip addr add \(wanted)/24 dev \(underlay.name)")
+        "--local \(wanted): not an address of \(underlay.name); \(has). "
+          + "Add it: ip addr add \(wanted)/\(wanted.isIPv4 ? 24 : 64) dev \(underlay.name)")
       return nil
     }
-    if let primary = (addresses.first { !$0.isSecondary && $0.scope == .global } ?? addresses.first) { return primary.address }
-    problems.append("--iface \(underlay.name): it has no IPv4 address to be the VTEP's. Add one (ip addr add … dev \(underlay.name))")
+    for isIPv6 in configuration.isIPv6.map({ [$0] }) ?? [false, true] {
+      if let primary = all.primary(isIPv4: !isIPv6) { return primary }
+    }
+    let family = configuration.isIPv6.map { $0 ? "IPv6 " : "IPv4 " } ?? "IP "
+    problems.append("--iface \(underlay.name): it has no \(family)address to be the VTEP's. Add one (ip addr add … dev \(underlay.name))")
     return nil
   }
 
@@ -154,12 +155,12 @@ struct Plan: Sendable {
       "its MTU \(nic.link.mtu) is too large for AF_XDP: \(size) holds an MTU of \(limit). Lower it (ip link set \(nic.name) mtu \(limit))"
   }
 
+  /// Bytes that the outer headers take from the underlay's MTU.
+  var overhead: Int { local.isIPv4 ? VXLAN.overheadIPv4 : VXLAN.overheadIPv6 }
+
   /// Bytes of the largest IP packet that gets through from any port to any other: what super-frames are cut into. At
   /// least IPv4's 68 (RFC 791).
-  var segmentMTU: Int {
-    let tunnel = underlay.link.mtu - (local.isIPv4 ? VXLAN.overheadIPv4 : VXLAN.overheadIPv6)
-    return max(68, nics.dropFirst().reduce(tunnel) { min($0, $1.link.mtu) })
-  }
+  var segmentMTU: Int { max(68, nics.dropFirst().reduce(underlay.link.mtu - overhead) { min($0, $1.link.mtu) }) }
 
   private static var processorCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
 
@@ -170,11 +171,11 @@ struct Plan: Sendable {
     }
     for nic in nics.dropFirst() {
       if !nic.link.isUp { warnings.append("\(nic.name) is down: nothing will pass until it is up (ip link set \(nic.name) up)") }
-      let room = underlay.link.mtu - VXLAN.overheadIPv4
+      let room = underlay.link.mtu - overhead
       if nic.link.mtu > room {
         warnings.append(
-          "\(nic.name) has MTU \(nic.link.mtu), but only \(room) fits through \(underlay.name) (MTU \(underlay.link.mtu), less \(VXLAN.overheadIPv4) "
-            + "for the outer headers). Set \(room) on the LAN's hosts, or raise the underlay's MTU to \(nic.link.mtu + VXLAN.overheadIPv4)")
+          "\(nic.name) has MTU \(nic.link.mtu), but only \(room) fits through \(underlay.name) (MTU \(underlay.link.mtu), less \(overhead) "
+            + "for the outer headers). Set \(room) on the LAN's hosts, or raise the underlay's MTU to \(nic.link.mtu + overhead)")
       }
     }
     if configuration.remotes.isEmpty && configuration.groups.isEmpty {

@@ -47,19 +47,20 @@ extension Reporter {
 
   /// What each port got, for the ready line.
   var readyLine: String {
-    let ports = plan.ports.enumerated().map { port, kind in
-      switch kind {
-      case .tap(let name): return "\(name) (TAP, \(plan.workers) queue\(plan.workers == 1 ? "" : "s"))"
-      case .nic(let index):
-        let nic = plan.nics[index]
-        let mode = assembly.mode(ofNIC: index)
-        var words = [nic.driver ?? "unknown driver", mode == .raw ? "raw sockets" : "\(mode.rawValue) XDP"]
-        if mode.isXDP { words.append(assembly.isZeroCopy ? "zero-copy" : "copy") }
-        words.append("\(nic.queues) queue\(nic.queues == 1 ? "" : "s")")
-        return "\(nic.name) (\(words.joined(separator: ", ")))"
+    let overlay = overlay
+    let ports = overlay.devices.compactMap { $0 }.map { device in
+      let vlans = overlay.ends.compactMap { $0?.port }.filter { $0.name == device.name && $0.vlan != .untagged }.map(\.vlan)
+      guard case .nic(let index) = device.kind, let nic = assembly.description(ofNIC: index) else {
+        return "\(device.name) (TAP, \(plan.workers) queue\(plan.workers == 1 ? "" : "s"))"
       }
+      var words = [nic.driver ?? "unknown driver", nic.mode == .raw ? "raw sockets" : "\(nic.mode.rawValue) XDP"]
+      if nic.mode.isXDP { words.append(assembly.isZeroCopy ? "zero-copy" : "copy") }
+      words.append("\(nic.queues) queue\(nic.queues == 1 ? "" : "s")")
+      if index == 0, let vlan = plan.configuration.underlayVLAN { words.append("VLAN \(vlan)") }
+      if !vlans.isEmpty { words.append(vlans.count == 1 ? "local VLAN \(vlans[0])" : "\(vlans.count) local VLANs") }
+      return "\(device.name) (\(words.joined(separator: ", ")))"
     }
-    let vnis = plan.segments.map { "\($0.vni)" }.joined(separator: ", ")
+    let vnis = overlay.vnis.map { "\($0)" }.joined(separator: ", ")
     return "VTEP \(plan.local) port \(plan.configuration.destinationPort), VNI \(vnis), \(ports.joined(separator: ", ")), "
       + "\(plan.workers) worker\(plan.workers == 1 ? "" : "s")"
   }

@@ -6,23 +6,29 @@ import Wire
 /// Answers the control socket's questions, on its thread, from what the data path publishes: counters at one moment
 /// between two rounds of each worker, and the tables, which anybody may read.
 final class Reporter: ControlResponder {
+  /// What the control plane knows, replaced by it whenever it changes.
+  struct View: Sendable {
+    var overlay: Overlay
+    var ways: [Int: Resolver.Way]
+    var neighbours: [Report.Neighbour] = []
+  }
+
   let assembly: Assembly
   private let forwarding: Forwarding
-  private let remotes: [IPAddress]
-  /// The resolver's view, replaced whole by the control plane.
-  let ways: Mutex<[Int: Resolver.Way]>
+  let view: Mutex<View>
+  private let changes: ChangeQueue
   /// Frames that AF_PACKET sockets lost, by NIC. The kernel forgets its count when asked, so this one remembers.
-  private let lost: Mutex<[UInt64]>
+  private let lost = Mutex<[Int: UInt64]>([:])
 
-  init(_ assembly: Assembly, _ forwarding: Forwarding, ways: [Int: Resolver.Way]) {
+  init(_ assembly: Assembly, _ forwarding: Forwarding, _ view: View, _ changes: ChangeQueue) {
     self.assembly = assembly
     self.forwarding = forwarding
-    self.ways = Mutex(ways)
-    remotes = assembly.plan.configuration.remotes
-    lost = Mutex([UInt64](repeating: 0, count: assembly.plan.nics.count))
+    self.view = Mutex(view)
+    self.changes = changes
   }
 
   var plan: Plan { assembly.plan }
+  var overlay: Overlay { view.withLock { $0.overlay } }
 
   func respond(to query: ControlQuery) -> ControlResponse {
     do {
@@ -31,8 +37,8 @@ final class Reporter: ControlResponder {
       case .vniShow: return .vni(segments())
       case .vtepShow: return .vtep(vteps())
       case .linkShow: return .link(try links())
-      case .neighShow: return .neigh([])
-      case .configShow: return .config(plan.configuration.description)
+      case .neighShow: return .neigh(view.withLock { $0.neighbours })
+      case .configShow: return .config(configuration.yaml)
       case .stats: return .stats(stats())
       }
     } catch {
@@ -40,120 +46,160 @@ final class Reporter: ControlResponder {
     }
   }
 
-  func perform(_ change: ControlChange) -> ControlResponse {
-    ControlResponse(performing: change) { throw ChangeError.unsupported("this gateway can't be changed while it runs") }
+  func perform(_ change: ControlChange) -> ControlResponse { changes.ask(change) }
+
+  /// What runs now: the segments may be others than at the start.
+  private var configuration: Configuration {
+    let overlay = overlay
+    var configuration = plan.configuration
+    configuration.segments = overlay.segments.enumerated().compactMap { index, segment in
+      guard let segment else { return nil }
+      let addresses = segment.remotes.map { forwarding.vteps.address($0) }
+      return .init(
+        vni: segment.vni, ports: overlay.ends(of: index).compactMap { overlay.ends[$0]?.port },
+        remotes: addresses.filter { !$0.isMulticast }, group: segment.group)
+    }
+    return configuration
   }
 
   // MARK: Tables
 
   /// By VNI, then MAC address; the replication list first, as the kernel has it.
   private func entries() -> [Report.FDBEntry] {
+    let overlay = overlay
     var entries: [Report.FDBEntry] = []
-    for segment in plan.segments {
-      for remote in remotes {
-        entries.append(
-          .init(mac: MACAddress(0), ifname: device(of: segment), dst: remote, vni: segment.vni, state: .permanent, flags: ["self"]))
+    for (index, segment) in overlay.segments.enumerated() {
+      for remote in segment?.remotes ?? [] {
+        entries.append(entry(MACAddress(0), index, at: remote, .permanent, age: nil, overlay))
       }
     }
-    let now = Tick.now.seconds
-    forwarding.fdb.forEach { key, entry in
-      let segment = plan.segments[Int(key >> 48)]
-      let isRemote = entry.destination.isVTEP
-      let state: Report.FDBEntry.State =
-        switch entry.state {
-        case .learned: .learned
-        case .static: .static
-        case .permanent: .permanent
-        }
-      entries.append(
-        .init(
-          mac: MACAddress(key), ifname: isRemote ? device(of: segment) : plan.name(ofPort: entry.destination.index),
-          dst: isRemote ? forwarding.vteps.address(entry.destination.index) : nil, vni: segment.vni, state: state,
-          flags: isRemote ? ["self"] : [], age: entry.isLearned ? now &- min(entry.lastSeen, now) : nil))
-    }
-    return entries.sorted { ($0.vni, $0.mac.value) < ($1.vni, $1.mac.value) }
+    forwarding.fdb.forEach { key, entry in entries += self.entries(key, entry, overlay) }
+    return entries.sorted { ($0.srcVNI ?? $0.vni, $0.mac.value) < ($1.srcVNI ?? $1.vni, $1.mac.value) }
   }
 
-  /// What stands for the kernel's vxlan device in the entries of remote hosts.
-  private func device(of segment: (vni: UInt32, ports: [Int])) -> String {
-    segment.ports.first.map(plan.name(ofPort:)) ?? "vxgw\(segment.vni)"
+  /// An entry's rows: one for each destination.
+  func entries(_ key: FDBKey, _ entry: FDBEntry, _ overlay: Overlay) -> [Report.FDBEntry] {
+    let segment = Int(key >> 48)
+    guard overlay.segments.indices.contains(segment), let vni = overlay.segments[segment]?.vni else { return [] }
+    let now = Tick.now.seconds
+    let age = entry.isLearned ? now &- min(entry.lastSeen, now) : nil
+    let state: Report.FDBEntry.State =
+      switch entry.state {
+      case .learned: .learned
+      case .static: .static
+      case .permanent: .permanent
+      }
+    let number = entry.destination.index
+    if entry.destination.isPort {
+      return [.init(mac: MACAddress(key), ifname: overlay.name(ofEnd: number), vni: vni, state: state, age: age)]
+    }
+    let remotes = entry.destination.isList ? overlay.lists.indices.contains(number) ? overlay.lists[number] ?? [] : [] : [number]
+    return remotes.map { self.entry(MACAddress(key), segment, at: $0, state, age: age, overlay) }
+  }
+
+  private func entry(
+    _ mac: MACAddress, _ segment: Int, at index: Int, _ state: Report.FDBEntry.State, age: UInt32?, _ overlay: Overlay
+  ) -> Report.FDBEntry {
+    let remote = forwarding.vteps.remote(index)
+    let vni = overlay.segments[segment]?.vni ?? 0
+    return .init(
+      mac: mac, ifname: overlay.name(of: segment), dst: remote.address,
+      port: remote.port == plan.configuration.destinationPort ? nil : remote.port, vni: remote.vni ?? vni,
+      srcVNI: remote.vni.flatMap { $0 == vni ? nil : vni }, state: state, flags: ["self"], age: age)
   }
 
   private func segments() -> [Report.VNI] {
-    var counts = [Report.VNI.Entries](repeating: .init(learned: 0, static: 0, permanent: 0), count: plan.segments.count)
+    let overlay = overlay
+    var counts = [Report.VNI.Entries](repeating: .init(learned: 0, static: 0, permanent: 0), count: overlay.segments.count)
     forwarding.fdb.forEach { key, entry in
+      guard counts.indices.contains(Int(key >> 48)) else { return }
       switch entry.state {
       case .learned: counts[Int(key >> 48)].learned += 1
       case .static: counts[Int(key >> 48)].static += 1
       case .permanent: counts[Int(key >> 48)].permanent += 1
       }
     }
-    return plan.segments.enumerated().map { index, segment in
-      .init(vni: segment.vni, ports: segment.ports.map(plan.name(ofPort:)), remotes: remotes, fdb: counts[index])
+    return overlay.segments.enumerated().compactMap { index, segment in
+      segment.map {
+        .init(
+          vni: $0.vni, ports: overlay.ends(of: index).map(overlay.name(ofEnd:)),
+          remotes: $0.remotes.map { forwarding.vteps.address($0) }, fdb: counts[index])
+      }
     }
   }
 
   private func vteps() -> [Report.VTEP] {
-    let ways = ways.withLock { $0 }
-    return forwarding.vteps.indexes.map { index in
-      let way = ways[index]
-      var report = Report.VTEP(
-        address: forwarding.vteps.address(index), state: .unresolved, via: way?.nextHop, dev: plan.underlay.name,
-        listed: forwarding.vteps.isListed(index), learned: forwarding.fdb.count(of: .vtep(index)))
-      switch way?.state {
-      case .resolved(let header):
-        report.state = .resolved
-        report.mac = header.nextHop
-      case .unreachable(let reason):
-        report.state = .unreachable
-        report.reason = reason
-      case .incomplete, nil: break
+    let ways = view.withLock { $0.ways }
+    return forwarding.vteps.indexes.map { report($0, ways[$0]) }
+      .sorted {
+        ($0.address.high, $0.address.low, $0.port ?? 0, $0.vni ?? 0) < ($1.address.high, $1.address.low, $1.port ?? 0, $1.vni ?? 0)
       }
-      return report
-    }.sorted { ($0.address.high, $0.address.low) < ($1.address.high, $1.address.low) }
+  }
+
+  func report(_ index: Int, _ way: Resolver.Way?) -> Report.VTEP {
+    let remote = forwarding.vteps.remote(index)
+    var report = Report.VTEP(
+      address: remote.address, port: remote.port == plan.configuration.destinationPort ? nil : remote.port, vni: remote.vni,
+      kind: remote.address.isMulticast ? .group : .vtep, state: .unresolved, via: way?.nextHop, dev: plan.underlay.name,
+      listed: forwarding.vteps.isListed(index), learned: forwarding.fdb.count(of: .vtep(index)))
+    switch way?.state {
+    case .resolved(let header):
+      report.state = .resolved
+      report.mac = header.nextHop
+      report.mtu = Int(header.mtu)
+      report.udpcsum = header.udpChecksum
+    case .unreachable(let reason):
+      report.state = .unreachable
+      report.reason = reason
+    case .incomplete, nil: break
+    }
+    return report
   }
 
   // MARK: Ports
 
   private func links() throws -> [Report.Link] {
     let netlink = try NetlinkSocket()
+    let overlay = overlay
     let snapshots = assembly.snapshots()
-    return try plan.ports.enumerated().map { port, kind in
+    return try overlay.devices.enumerated().compactMap { port, device in
+      guard let device else { return nil }
       let rx = Report.Traffic(frames: sum(snapshots, .rxFrames, port), bytes: sum(snapshots, .rxBytes, port))
       let tx = Report.Traffic(frames: sum(snapshots, .txFrames, port), bytes: sum(snapshots, .txBytes, port))
-      let name = plan.name(ofPort: port)
-      let link = try netlink.link(named: name)
+      let link = try netlink.link(named: device.name)
+      let ports = overlay.ends.compactMap { end in
+        end.flatMap { $0.device == port ? "\(overlay.segments[$0.segment]?.vni ?? 0)=\($0.port)" : nil }
+      }
       var report = Report.Link(
-        ifname: name, role: .tap, driver: "tun", mode: .tap, zerocopy: false, queues: plan.workers, mtu: link?.mtu ?? 0,
-        address: link?.mac ?? MACAddress(0), promiscuous: false, rx: rx, tx: tx,
+        ifname: device.name, role: .tap, driver: "tun", mode: .tap, zerocopy: false, queues: plan.workers, mtu: link?.mtu ?? 0,
+        address: link?.mac ?? MACAddress(0), promiscuous: false, ports: ports, rx: rx, tx: tx,
         dropped: ["rx_dropped": sum(snapshots, .rxDropped, port), "tx_dropped": sum(snapshots, .txDropped, port)], xdp: [:])
-      if case .nic(let index) = kind { try describe(index, &report) }
+      if case .nic(let index) = device.kind { try describe(index, &report) }
       return report
     }
   }
 
   private func describe(_ index: Int, _ report: inout Report.Link) throws {
-    let nic = plan.nics[index]
-    let mode = assembly.mode(ofNIC: index)
-    report.role = nic.isUnderlay ? .underlay : .lan
+    guard let nic = assembly.description(ofNIC: index) else { return }
+    report.role = index == 0 ? .underlay : .lan
     report.driver = nic.driver
-    report.mode = Report.Link.Mode(rawValue: mode.rawValue) ?? .raw
-    report.zerocopy = mode.isXDP && assembly.isZeroCopy
+    report.mode = Report.Link.Mode(rawValue: nic.mode.rawValue) ?? .raw
+    report.zerocopy = nic.mode.isXDP && assembly.isZeroCopy
     report.queues = nic.queues
-    report.promiscuous = !nic.isUnderlay
-    for (key, count) in try kernelDrops(index) { report.dropped[key] = count }
+    report.promiscuous = nic.isPromiscuous
+    for (key, count) in try kernelDrops(index, nic) { report.dropped[key] = count }
     for (reason, packets) in try assembly.verdicts(ofNIC: index) where packets > 0 { report.xdp["\(reason.name)"] = packets }
   }
 
   /// What the kernel lost before we saw it: XDP_STATISTICS or PACKET_STATISTICS, over all sockets of the NIC.
-  private func kernelDrops(_ nic: Int) throws -> [String: UInt64] {
-    let sockets = assembly.sockets[nic]
-    guard assembly.mode(ofNIC: nic).isXDP else {
+  private func kernelDrops(_ nic: Int, _ description: Assembly.NICDescription) throws -> [String: UInt64] {
+    let sockets = description.sockets
+    guard description.mode.isXDP else {
       let new = try sockets.reduce(0) { $0 + (try RawPort.takeKernelDrops(descriptor: $1.descriptor)) }
       return [
         "tp_drops": lost.withLock { lost in
-          lost[nic] += new
-          return lost[nic]
+          lost[nic, default: 0] += new
+          return lost[nic, default: 0]
         }
       ]
     }
