@@ -36,7 +36,7 @@ def nothing_stays():
     before = links()
     yield
     wait_until(lambda: not leftovers(), 5, lambda: f"clean-up of {leftovers()}")
-    ours = {"underlay", "lan", "lan2", "tap0", "br0", "port"}
+    ours = {"underlay", "lan", "lan2", "tap0", "br0", "port", "vxlan0"}
     assert not (links() - before) & ours
 
 

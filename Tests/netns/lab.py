@@ -143,9 +143,18 @@ class Namespace:
         return self.links()[device]["address"]
 
     def address(self, device, address, up=True):
-        self.ip("address", "add", f"{address}/24", "dev", device)
+        """Adds an address, /24 or /64 unless it says so."""
+        if ":" in address:
+            self.enable_ipv6(device)
+        length = "" if "/" in address else "/64" if ":" in address else "/24"
+        self.ip("address", "add", f"{address}{length}", "dev", device, *(["nodad"] if ":" in address else []))
         if up:
             self.ip("link", "set", device, "up")
+
+    def enable_ipv6(self, device):
+        """No advertisement is listened to and no duplicate looked for, so that addresses can be used at once."""
+        settings = {"disable_ipv6": 0, "accept_ra": 0, "accept_dad": 0, "dad_transmits": 0}
+        self.run("sysctl", "-qw", *[f"net/ipv6/conf/{device}/{key}={value}" for key, value in settings.items()])
 
     def offloads(self, device):
         """`ethtool -k` as {feature: on/off}."""

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from frames import marked
 from gateway import IO_MODES, KERNEL, Entry, KernelGateway, Settings, start_gateway
 from lab import PacketSocket, wait_until
-from test_segments import marked
 from topology import GATEWAY, HOST, LOCAL, VNI, Topology, mac
 from traffic import ChecksumWatch, Streams, ping, tcp
 
@@ -95,7 +95,7 @@ def test_host_stays_reachable(lab, io):
 def test_ageing(lab):
     """--ageing 2: an entry that nothing refreshes is there after 1.5 s and gone after 3.5 s, on either side."""
     net = Topology(lab)
-    gateway = both_ports(net, "auto", extra=("--ageing", 2))
+    gateway = both_ports(net, "auto", options={"ageing": 2})
     with PacketSocket(net.host, "eth0") as lan, PacketSocket(net.far.overlay, net.far.device) as far:
         lan.send(marked(0, mac(0x50)))
         far.send(marked(0, mac(0x51)))

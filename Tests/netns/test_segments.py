@@ -2,27 +2,11 @@
 
 import pytest
 
+from frames import BROADCAST, is_marked, marked
 from gateway import IO_MODES, KERNEL, Entry, Settings, start_gateway
 from lab import PacketSocket
 from topology import Topology, mac
 from traffic import ChecksumWatch, ping, tcp
-
-BROADCAST = bytes.fromhex("ffffffffffff")
-EXPERIMENT = bytes.fromhex("88b5")  # EtherType for local experiments, IEEE 802
-
-
-def address(text):
-    return bytes.fromhex(text.replace(":", ""))
-
-
-def marked(number, source, destination=BROADCAST):
-    """A frame that nothing but a test sends or answers."""
-    return destination + address(source) + EXPERIMENT + b"marked %06d" % number + bytes(64)
-
-
-def is_marked(frame):
-    return frame[12:14] == EXPERIMENT and frame[14:20] == b"marked"
-
 
 @pytest.fixture(params=IO_MODES)
 def io(request):
@@ -67,7 +51,7 @@ def test_replication_and_split_horizon(lab, io):
 
     lan = PacketSocket(net.host, "eth0")
     fars = [PacketSocket(vtep.overlay, vtep.device) for vtep in net.vteps]
-    for destination in (BROADCAST, address(mac(0x60)), bytes.fromhex("01005e000001")):  # unknown unicast, multicast
+    for destination in (BROADCAST, mac(0x60), "01:00:5e:00:00:01"):  # unknown unicast, multicast
         frames = [marked(number, mac(0x10), destination) for number in range(50)]
         lan.send(*frames)
         for far in fars:
@@ -78,7 +62,7 @@ def test_replication_and_split_horizon(lab, io):
         assert lan.receive(is_marked, seconds=0.3) == frames
         assert [far.receive(is_marked, seconds=0.2) for far in fars] == [[], [], []]
 
-    frames = [marked(number, mac(0x10), address(mac(0x31))) for number in range(50)]
+    frames = [marked(number, mac(0x10), mac(0x31)) for number in range(50)]
     lan.send(*frames)
     assert [far.receive(is_marked, seconds=0.2) for far in fars] == [[], frames, []], "a known address is not flooded"
     for opened in (lan, *fars):

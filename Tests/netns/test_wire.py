@@ -49,7 +49,7 @@ def test_decodes(lab, io):
     gateway = start_gateway(net.gw, Settings([net.far.underlay], io=io))
     with Capture(net.far.space, "underlay", f"udp port {net.dstport}", net.dstport) as capture:
         assert ping(net.host, net.far.address, count=5) == 0
-        tcp(net.host, net.far.space, net.far.address, parallel=8, amount=("-n", "4M"))
+        tcp(net.host, net.far.space, net.far.address, parallel=8, amount=("-n", "16M"))
         assert udp(net.host, net.far.space, net.far.address, amount=("-n", "200K")) < 5
     assert capture.fields(f"{MALFORMED} || {BAD_CHECKSUM}", "frame.number", "_ws.expert.message") == []
 

@@ -13,6 +13,7 @@
 
 ═══ is a veth pair, offloads on: the far VTEP sends partial checksums and GSO super-frames, and so do host and container.
 The far VTEP is the kernel's vxlan device. Several of them share a bridge ("fabric"), each with a veth of its own.
+Over IPv6 the underlay is 2001:db8::/64.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,30 @@ def mac(number):
     return f"00:00:5e:00:53:{number:02x}"
 
 
+def underlay(number, ipv6=False):
+    """The underlay address of the gateway (1), of the far VTEP (2) and of more."""
+    return f"2001:db8::{number:x}" if ipv6 else f"192.0.2.{number}"
+
+
+def overlay6(number):
+    """The IPv6 address of what has 198.51.100.<number>."""
+    return f"2001:db8:1::{number:x}"
+
+
+def wire_underlay(lab, spaces, queues=1):
+    """Connects the `underlay` of two namespaces to each other, those of more to a bridge. The first is the gateway's."""
+    number = [0x01, *range(0x20, 0x1F + len(spaces))]
+    if len(spaces) == 2:
+        lab.veth((spaces[1], "underlay", mac(number[1])), (spaces[0], "underlay", mac(number[0])), queues)
+        return
+    fabric = lab.namespace("fabric")
+    fabric.ip("link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
+    fabric.ip("link", "set", "bridge", "up")
+    for index, space in enumerate(spaces):
+        lab.veth((space, "underlay", mac(number[index])), (fabric, f"port{index}", mac(0x70 + index)), queues)
+        fabric.ip("link", "set", f"port{index}", "master", "bridge")
+
+
 @dataclass
 class VTEP:
     """A remote VTEP: the kernel's vxlan device. `overlay` is the namespace that the device is in."""
@@ -42,38 +67,31 @@ class VTEP:
 
 
 class Topology:
-    """See the drawing. `queues` are those of the underlay's and of the LAN's veth pair."""
+    """See the drawing. `queues` are those of the underlay's and of the LAN's veth pair, `words` more words for the far
+    VTEPs' devices."""
 
-    def __init__(self, lab: Lab, vteps=1, queues=(2, 2), vni=VNI, dstport=4789):
-        self.lab, self.vni, self.dstport = lab, vni, dstport
+    def __init__(self, lab: Lab, vteps=1, queues=(2, 2), vni=VNI, dstport=4789, ipv6=False, words=()):
+        self.lab, self.vni, self.dstport, self.ipv6, self.words = lab, vni, dstport, ipv6, words
+        self.gateway = underlay(1, ipv6)
         self.gw = lab.namespace("gw")
         self.spaces = [lab.namespace(f"far{index}" if vteps > 1 else "far") for index in range(vteps)]
         self.wire_underlay(queues[0])
-        self.gw.address("underlay", GATEWAY)
+        self.gw.address("underlay", self.gateway)
         for index, space in enumerate(self.spaces):
-            space.address("underlay", f"192.0.2.{index + 2}")
+            space.address("underlay", underlay(index + 2, ipv6))
         self.vteps = [self.add_vtep(space, index) for index, space in enumerate(self.spaces)]
         self.far = self.vteps[0]
         self.host = self.add_host("host", "lan", queues[1])
 
     def wire_underlay(self, queues):
-        if len(self.spaces) == 1:
-            self.lab.veth((self.spaces[0], "underlay", mac(0x20)), (self.gw, "underlay", mac(0x01)), queues)
-            return
-        fabric = self.lab.namespace("fabric")
-        fabric.ip("link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
-        fabric.ip("link", "set", "bridge", "up")
-        for index, space in enumerate([self.gw, *self.spaces]):
-            number = 0x01 if space is self.gw else 0x1F + index
-            self.lab.veth((space, "underlay", mac(number)), (fabric, f"port{index}", mac(0x70 + index)), queues)
-            fabric.ip("link", "set", f"port{index}", "master", "bridge")
+        wire_underlay(self.lab, [self.gw, *self.spaces], queues)
 
     def add_vtep(self, space, index=0, vni=None, overlay=None):
         """A kernel VTEP in `space` that knows the gateway as its only remote. Its device may live in another namespace."""
-        vni, overlay, underlay = vni or self.vni, overlay or space, f"192.0.2.{index + 2}"
-        vtep = VTEP(space, overlay, underlay, f"198.51.100.{index + 2}", mac(0x30 + index), f"vxlan{vni}")
-        space.ip("link", "add", vtep.device, "address", vtep.mac, "type", "vxlan", "id", vni, "local", underlay,
-                 "remote", GATEWAY, "dstport", self.dstport, "dev", "underlay")
+        vni, overlay, words = vni or self.vni, overlay or space, ["udp6zerocsumrx", *self.words] if self.ipv6 else self.words
+        vtep = VTEP(space, overlay, underlay(index + 2, self.ipv6), f"198.51.100.{index + 2}", mac(0x30 + index), f"vxlan{vni}")
+        space.ip("link", "add", vtep.device, "address", vtep.mac, "type", "vxlan", "id", vni, "local", vtep.underlay,
+                 "remote", self.gateway, "dstport", self.dstport, "dev", "underlay", *words)
         if overlay is not space:
             space.ip("link", "set", vtep.device, "netns", overlay.name)
         overlay.address(vtep.device, vtep.address)

@@ -1,14 +1,16 @@
 """What crosses the gateway: pings, streams, single frames, and captures of them."""
 
 import json
+import os
 import re
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from lab import SLOWNESS, CommandFailed, execute
 
-CHECKSUM_ERRORS = ("TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors")
+CHECKSUM_ERRORS = ("TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors", "Udp6InCsumErrors", "Icmp6InCsumErrors")
 
 
 def ping(space, address, count=20, size=56, interval=0.01, flags=()):
@@ -82,6 +84,29 @@ def udp_flows(client, server, address, flows=64):
             return len({receiver.recvfrom(64)[1] for _ in range(flows)})
         except TimeoutError:
             return 0  # the caller wants all of them
+
+
+def transfer(client, server, address, amount=1 << 20, seconds=10):
+    """Sends bytes over TCP, super-frames and all; they must arrive as they were sent."""
+    family, data = socket.AF_INET6 if ":" in address else socket.AF_INET, os.urandom(amount)
+    with server.entered():
+        listener = socket.create_server((address, 0), family=family)
+    with client.entered():
+        sender = socket.socket(family, socket.SOCK_STREAM)
+    with listener, sender, ThreadPoolExecutor(1) as pool:
+        for end in (listener, sender):
+            end.settimeout(seconds * SLOWNESS)
+        sender.connect(listener.getsockname()[:2])
+        receiver, _ = listener.accept()
+        receiver.settimeout(seconds * SLOWNESS)
+        with receiver:
+            def send():
+                sender.sendall(data)
+                sender.shutdown(socket.SHUT_WR)
+            sent = pool.submit(send)
+            received = b"".join(iter(lambda: receiver.recv(1 << 16), b""))
+            sent.result()
+    assert received == data, f"{len(received)} of {amount} bytes, or others"
 
 
 class ChecksumWatch:
