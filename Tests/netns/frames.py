@@ -4,6 +4,12 @@ import struct
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q, Ether
+
+from topology import VNI, mac, underlay
+
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 EXPERIMENT = bytes.fromhex("88b5")  # EtherType for local experiments, IEEE 802
 VXLAN_PORTS = (4789, 8472)
@@ -78,3 +84,30 @@ def decapsulate(frame):
 def carries(matching=is_marked):
     """For `PacketSocket.receive`: VXLAN packets whose inner frame `matching` holds for."""
     return lambda frame: (outer := decapsulate(frame)) is not None and matching(outer.inner)
+
+
+def encapsulate(inner, ipv6=False, header=None, vni=VNI, tos=0, source=None, sport=50000, dport=4789):
+    """A VXLAN packet from the far VTEP to the gateway; over IPv4 without UDP checksum."""
+    source, destination = source or underlay(2, ipv6), underlay(1, ipv6)
+    ip = IPv6(src=source, dst=destination, tc=tos) if ipv6 else IP(src=source, dst=destination, tos=tos)
+    udp = UDP(sport=sport, dport=dport) if ipv6 else UDP(sport=sport, dport=dport, chksum=0)
+    header = header or bytes([8, 0, 0, 0, *vni.to_bytes(3, "big"), 0])
+    return bytes(Ether(src=mac(0x20), dst=mac(0x01)) / ip / udp / (header + bytes(inner)))
+
+
+def inner_ip(number, version, tos=0, ttl=64, df=False, source=mac(0x10), destination=BROADCAST, vlan=None):
+    """A UDP datagram over IPv4 or IPv6 that says "marked" too; or, for version 0, a marked frame of no IP."""
+    if version == 0:
+        return marked(number, source, destination, [vlan] if vlan else [])
+    ethernet = Ether(src=source, dst=destination)
+    if vlan:
+        ethernet /= Dot1Q(vlan=vlan)
+    ip = IP(src="198.51.100.10", dst="198.51.100.99", tos=tos, ttl=ttl, flags="DF" if df else 0) if version == 4 else \
+        IPv6(src="2001:db8:1::10", dst="2001:db8:1::99", tc=tos, hlim=ttl)
+    return bytes(ethernet / ip / UDP(sport=7001, dport=7002) / (b"marked %06d" % number))
+
+
+def number_of(frame):
+    """The number of a marked frame or datagram, whatever it is in; None if it is none."""
+    at = frame.find(b"marked ")
+    return int(frame[at + 7:at + 13]) if at > 0 else None

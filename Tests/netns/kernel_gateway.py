@@ -14,13 +14,17 @@ def same(word):
     return lambda value, _: [word, value]
 
 
+def tos(value, _):
+    return ["tos", value if value == "inherit" else hex(value)]  # a number is hexadecimal there, with or without 0x
+
+
 def udpcsum(value, ipv6):
-    return {"on": ["udpcsum"], "off": ["udp6zerocsumtx"] if ipv6 else ["noudpcsum"], "auto": []}[value]
+    return {"on": ["udpcsum"], "off": [] if ipv6 else ["noudpcsum"], "auto": []}[value]  # it is IPv4's
 
 
 # What vxgw's options are called at `ip link add … type vxlan`: functions of the value and of whether the underlay is IPv6.
 WORDS = {
-    "ttl": same("ttl"), "tos": same("tos"), "df": same("df"), "flowlabel": same("flowlabel"), "ageing": same("ageing"),
+    "ttl": same("ttl"), "tos": tos, "df": same("df"), "flowlabel": same("flowlabel"), "ageing": same("ageing"),
     "max-fdb": same("maxaddress"), "proxy": flag("proxy"), "l2miss": flag("l2miss"), "l3miss": flag("l3miss"), "udpcsum": udpcsum,
 }
 # What the kernel does anyway, or where the tests ask no more of vxgw than what the kernel does without.

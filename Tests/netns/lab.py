@@ -12,15 +12,19 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 PREFIX = f"vx{os.getpid()}-"
 SLOWNESS = float(os.environ.get("LAB_SLOWNESS", "1"))  # multiplies every time limit; emulated machines need 10
 CLONE_NEWNET = 0x40000000  # <linux/sched.h>
-SOL_PACKET, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 23, 3  # <linux/socket.h>, <linux/if_packet.h>, <linux/if_ether.h>
+SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 8, 23, 3  # <linux/socket.h>, if_packet.h, if_ether.h
+AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci, vlan_tpid
+TP_STATUS_VLAN_VALID, SO_RCVBUFFORCE = 0x10, 33  # <linux/if_packet.h>, <asm-generic/socket.h>
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -197,7 +201,8 @@ class PacketSocket:
         with space.entered():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
             self.socket.bind((device, ETH_P_ALL))
 
     def __enter__(self):
@@ -217,11 +222,34 @@ class PacketSocket:
         while (count is None or len(found) < count) and (left := deadline - time.monotonic()) > 0:
             self.socket.settimeout(left)
             with contextlib.suppress(TimeoutError):
-                frame = self.socket.recv(65536)
+                frame = self._receive()
                 if matching(frame):
                     found.append(frame)
         assert count is None or len(found) == count, f"{len(found)} of {count} frames came within {seconds} s"
         return found
+
+
+    @contextlib.contextmanager
+    def streaming(self, frame_of, interval=0.001):
+        """Sends `frame_of(0)`, `frame_of(1)`, … during the block. Gives a list whose length is the number of frames so far."""
+        sent, over = [], threading.Event()
+        def send():
+            while not over.wait(interval):
+                self.send(frame_of(len(sent)))
+                sent.append(time.monotonic())
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            yield sent
+        finally:
+            over.set()
+            sender.join()
+
+    def _receive(self):
+        """A frame as it was on the wire: the kernel has taken the outermost VLAN tag off, and tells it beside the frame."""
+        frame, [(_, _, extra)], _, _ = self.socket.recvmsg(65536, socket.CMSG_SPACE(AUXDATA.size))
+        status, *_, tag, protocol = AUXDATA.unpack(extra)
+        return frame[:12] + struct.pack(">HH", protocol, tag) + frame[12:] if status & TP_STATUS_VLAN_VALID else frame
 
 
 def leftovers():
