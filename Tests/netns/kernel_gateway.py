@@ -84,7 +84,7 @@ class KernelGateway:
         ipv6 = ":" in self.settings.local
         words = ["udp6zerocsumrx"] if ipv6 else []  # vxgw accepts them unless asked otherwise
         for name, value in self.settings.options.items():
-            if (name, value) not in ANYWAY:
+            if (name, value) not in ANYWAY and name != "mtu":
                 words += WORDS[name](value, ipv6)
         if not self.settings.learning:
             words.append("nolearning")
@@ -95,7 +95,7 @@ class KernelGateway:
         for remote in remotes:
             if not is_group(remote):
                 self.vtep("add", remote, vni)
-        self.space.ip("link", "set", device, "up")
+        self.space.ip("link", "set", device, *(["mtu", self.settings.options["mtu"]] if "mtu" in self.settings.options else []), "up")
 
     def _add_bridge(self, vni, bridge):
         self.bridges[vni] = bridge
