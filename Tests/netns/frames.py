@@ -86,11 +86,12 @@ def carries(matching=is_marked):
     return lambda frame: (outer := decapsulate(frame)) is not None and matching(outer.inner)
 
 
-def encapsulate(inner, ipv6=False, header=None, vni=VNI, tos=0, source=None, sport=50000, dport=4789):
-    """A VXLAN packet from the far VTEP to the gateway; over IPv4 without UDP checksum."""
+def encapsulate(inner, ipv6=False, header=None, vni=VNI, tos=0, source=None, checksum=None):
+    """A VXLAN packet from the far VTEP to the gateway; with the right UDP checksum over IPv6 and without one over IPv4,
+    unless given."""
     source, destination = source or underlay(2, ipv6), underlay(1, ipv6)
     ip = IPv6(src=source, dst=destination, tc=tos) if ipv6 else IP(src=source, dst=destination, tos=tos)
-    udp = UDP(sport=sport, dport=dport) if ipv6 else UDP(sport=sport, dport=dport, chksum=0)
+    udp = UDP(sport=50000, dport=4789, chksum=checksum if ipv6 or checksum else 0)
     header = header or bytes([8, 0, 0, 0, *vni.to_bytes(3, "big"), 0])
     return bytes(Ether(src=mac(0x20), dst=mac(0x01)) / ip / udp / (header + bytes(inner)))
 

@@ -28,7 +28,8 @@ WORDS = {
     "max-fdb": same("maxaddress"), "proxy": flag("proxy"), "l2miss": flag("l2miss"), "l3miss": flag("l3miss"), "udpcsum": udpcsum,
 }
 # What the kernel does anyway, or where the tests ask no more of vxgw than what the kernel does without.
-ANYWAY = {("inner-vlan", "keep"), ("mss-clamp", "off"), ("vteps", "any"), ("reserved-bits", "strict"), ("suppress", True)}
+ANYWAY = {("inner-vlan", "keep"), ("mss-clamp", "off"), ("vteps", "any"), ("reserved-bits", "strict"),
+          ("suppress", True), ("verify-udpcsum", True)}
 
 
 class KernelGateway:

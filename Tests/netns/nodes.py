@@ -41,9 +41,8 @@ class Node:
     def start(self, case, remotes, ports, **settings):
         """Starts the gateway; `remotes` are nodes or a group."""
         addresses = [remote.underlay if isinstance(remote, Node) else remote for remote in remotes]
-        dut = self.number == 0
-        self.gateway = start_gateway(
-            self.space, Settings(addresses, ports, io=case.io if dut else "auto", local=self.underlay, **settings), None if dut else case.far)
+        io, far = (case.io, None) if self.number == 0 else ("auto", case.far)
+        self.gateway = start_gateway(self.space, Settings(addresses, ports, io=io, local=self.underlay, **settings), far)
 
     def add_host(self, device, master=None, address=None, mtu=1400):
         """A host or container whose eth0 is wired to `device` of this node, which may be a bridge's port."""

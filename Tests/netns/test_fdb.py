@@ -11,14 +11,13 @@ import pytest
 from frames import carries, decapsulate, encapsulate, is_marked, marked, number_of
 from gateway import FLOOD, KERNEL, Entry, Settings, start_gateway
 from lab import CommandFailed, Lab, PacketSocket, wait_until
-from topology import VNI, Topology, mac, underlay
+from topology import VNI, Topology, mac, over_both, underlay
 
-BOTH = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
 ONE, OTHER, NOBODY = underlay(2), underlay(3), underlay(99)
 HOST_MAC, A, B = mac(0x50), mac(0x61), mac(0x62)
 
 
-@BOTH
+@over_both
 def test_many_vteps(lab, ipv6):
     """64 VTEPs, and one that nobody is: each gets each frame exactly once, whatever makes it flood; a known address, only one."""
     net = Topology(lab, ipv6=ipv6)
@@ -53,7 +52,8 @@ def test_ages_although_it_transmits(lab):
             lan.send(marked(number, HOST_MAC, mac(0x51)))
             time.sleep(0.25)
         assert entry not in gateway.fdb()
-        at_one, at_other = ([number_of(decapsulate(packet).inner) for packet in far.receive(carries(is_marked), seconds=0.1)] for far in fars)
+        at_one, at_other = (
+            [number_of(decapsulate(packet).inner) for packet in far.receive(carries(is_marked), seconds=0.1)] for far in fars)
         assert at_one == list(range(14)) and at_other == at_one[-len(at_other):] and 0 < len(at_other) < 9
     for far in fars:
         far.socket.close()
@@ -66,7 +66,8 @@ def test_moves_between_ports(lab):
     net = Topology(lab)
     other = net.add_host("host2", "lan2", number=0x11)
     gateway = start_gateway(net.gw, Settings([net.far.underlay], {VNI: ["lan", "lan2"]}))
-    places = {"lan": PacketSocket(net.host, "eth0"), "lan2": PacketSocket(other, "eth0"), ONE: PacketSocket(net.far.overlay, net.far.device)}
+    ends = {"lan": (net.host, "eth0"), "lan2": (other, "eth0"), ONE: (net.far.overlay, net.far.device)}
+    places = {where: PacketSocket(*end) for where, end in ends.items()}
     for where in ("lan", "lan2", "lan", ONE, "lan2", ONE, "lan"):
         def learned():
             places[where].send(marked(0, HOST_MAC))
@@ -82,6 +83,29 @@ def test_moves_between_ports(lab):
     assert 1 not in [number_of(frame) for frame in places["lan"].receive(is_marked, seconds=0.1)]
     for opened in places.values():
         opened.socket.close()
+    gateway.check_books()
+    gateway.stop()
+
+
+@over_both
+@pytest.mark.parametrize("own", ["VTEPs", "a group"])
+def test_a_vni_with_remotes_of_its_own(lab, ipv6, own):
+    """It does not get the common ones."""
+    net = Topology(lab, vteps=2, ipv6=ipv6)
+    host2 = net.add_host("host2", "lan2", number=0x11)
+    common, other = (vtep.underlay for vtep in net.vteps)
+    group = "ff05::db8:2" if ipv6 else "239.1.1.2"
+    settings = Settings([common], {VNI: ["lan"], 4200: ["lan2"]}, local=net.gateway, own={4200: [other if own == "VTEPs" else group]})
+    gateway = start_gateway(net.gw, settings)
+    wires = [PacketSocket(space, "underlay") for space in net.spaces]
+    for host, vni, expected in ((net.host, VNI, [[common], []]), (host2, 4200, [[], [other]] if own == "VTEPs" else [[group], [group]])):
+        with PacketSocket(host, "eth0") as lan:
+            lan.send(marked(0, HOST_MAC))
+            packets = [[decapsulate(packet) for packet in wire.receive(carries(is_marked), seconds=0.2)] for wire in wires]
+        assert [[packet.destination for packet in each] for each in packets] == expected
+        assert {packet.vni for each in packets for packet in each} == {vni}
+    for wire in wires:
+        wire.socket.close()
     gateway.check_books()
     gateway.stop()
 
@@ -158,7 +182,8 @@ def test_no_silent_success(hand, command):
 def test_where_frames_go(hand):
     """Each entry sends where it says: VTEP, UDP port and VNI; a group's address to its own list, not to all."""
     gateway = hand.gateway
-    for line in (f"add {A} dst {ONE} port 8472", f"add {B} dst {OTHER} vni 77", f"append {MULTICAST} dst {OTHER}", f"append {FLOOD} dst {ONE}"):
+    for line in (f"add {A} dst {ONE} port 8472", f"add {B} dst {OTHER} vni 77",
+                 f"append {MULTICAST} dst {OTHER}", f"append {FLOOD} dst {ONE}"):
         gateway.fdb_change(*line.split())
     sent = {A: [(ONE, 8472, VNI)], B: [(OTHER, 4789, 77)], MULTICAST: [(OTHER, 4789, VNI)], mac(0x77): [(ONE, 4789, VNI)]}
     wires = [PacketSocket(space, "underlay") for space in hand.spaces]

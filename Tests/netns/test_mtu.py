@@ -8,16 +8,15 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 
-from frames import carries, encapsulate, is_marked, marked, number_of
-from gateway import IO_MODES, KERNEL, Settings, start_gateway
+from frames import BROADCAST, carries, encapsulate, is_marked, marked, number_of
+from gateway import IO_MODES, Settings, start_gateway
 from lab import Lab, PacketSocket, wait_until
 from routed import Routed
-from topology import HOST, VNI, Topology, mac, overlay6
+from topology import HOST, VNI, Topology, mac, over_both, overlay6
 from traffic import ChecksumWatch, ping, transfer
 from vlan import add_vlan
 
 MTU = 1400  # of the smallest link
-BOTH = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
 
 
 def overhead(ipv6):
@@ -26,7 +25,8 @@ def overhead(ipv6):
 
 def fragments(net):
     """How many outer packets somebody fragmented, or had to reassemble."""
-    return sum(space.counter("IpFragCreates", "Ip6FragCreates", "IpReasmReqds", "Ip6ReasmReqds") for space in (net.gw, *net.routers, net.far))
+    counters = ("IpFragCreates", "Ip6FragCreates", "IpReasmReqds", "Ip6ReasmReqds")
+    return sum(space.counter(*counters) for space in (net.gw, *net.routers, net.far))
 
 
 @pytest.fixture(scope="module", params=[(place, ipv6, port) for place in ("link", "router") for ipv6 in (False, True)
@@ -82,7 +82,7 @@ def is_too_big(frame):
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@BOTH
+@over_both
 def test_answer(lab, ipv6, version):
     """The answer, field by field: from whom the frame was for, quoting it, saying what fits; and then what fits does fit."""
     net, fits = Topology(lab, ipv6=ipv6), MTU - overhead(ipv6)
@@ -152,7 +152,7 @@ def test_answers_are_limited(lab):
     gateway.stop()
 
 
-# --mss-clamp, what the SYN offers, and what it offers on the other side, over IPv4; [inner version]
+# --mss-clamp, and what a SYN offers at most behind it, over an IPv4 underlay; [inner version]
 CLAMPED = {"auto": {4: 1410, 6: 1390}, "1000": {4: 1000, 6: 1000}, "off": {4: 1460, 6: 1460}}
 
 
@@ -166,9 +166,10 @@ def test_mss_clamp(lab, clamp):
         for version, largest in CLAMPED[clamp].items():
             for flags, offer, expected in (("S", 1460, largest), ("SA", 1460, largest), ("S", 536, 536), ("A", 1460, 1460)):
                 for sender, receiver in ((lan, tunnel), (tunnel, lan)):
-                    ip = IPv6(src="2001:db8:1::a", dst="2001:db8:1::b") if version == 6 else IP(src="198.51.100.77", dst="198.51.100.78")
+                    ethernet = Ether(src=mac(0x50 if sender is lan else 0x51), dst=BROADCAST)
+                    ip = IPv6(src=overlay6(77), dst=overlay6(78)) if version == 6 else IP(src="198.51.100.77", dst="198.51.100.78")
                     tcp = TCP(sport=7001, dport=7002, flags=flags, options=[("NOP", None), ("MSS", offer), ("WScale", 7)])
-                    sender.send(bytes(Ether(src=mac(0x50 if sender is lan else 0x51), dst="ff:ff:ff:ff:ff:ff") / ip / tcp / b"marked 000000"))
+                    sender.send(ethernet / ip / tcp / b"marked 000000")
                     [frame] = receiver.receive(lambda frame: number_of(frame) == 0, 1)
                     received = Ether(frame)
                     assert received[TCP].options == [("NOP", None), ("MSS", expected), ("WScale", 7)], (flags, offer)

@@ -6,13 +6,13 @@ Ideas of the kernel's own tests: l2_tos_ttl_inherit.sh, vxlan_bridge_1d.sh, vxla
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
-from frames import carries, decapsulate, encapsulate, inner_ip, marked, number_of
+from frames import BROADCAST, carries, decapsulate, encapsulate, inner_ip, marked, number_of
 from gateway import KERNEL, Settings, start_gateway
 from lab import Lab, PacketSocket
-from topology import Topology, mac
+from topology import Topology, mac, over_both, overlay6
 
-BOTH = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
 
 # vxgw's options, and what the outer header then has, given the inner frame's: a value, or a function of the inner one.
 OUTER = {
@@ -20,15 +20,17 @@ OUTER = {
     "fixed": ({"ttl": 17, "tos": 0x48, "df": "set"}, {"ttl": 17, "dscp": 0x48, "df": True, "flowlabel": 0}),
     "inherited": (
         {"ttl": "inherit", "tos": "inherit", "df": "inherit"},
-        {"ttl": lambda inner: inner["ttl"] if inner["version"] else 64, "dscp": lambda inner: inner["tos"] & 0xFC if inner["version"] else 0,
+        {"ttl": lambda inner: inner["ttl"] if inner["version"] else 64,
+         "dscp": lambda inner: inner["tos"] & 0xFC if inner["version"] else 0,
          "df": lambda inner: inner["version"] == 6 or (inner["version"] == 4 and inner["df"]), "flowlabel": 0}),
 }
-INNER = [dict(version=version, tos=tos, ttl=ttl, df=df, vlan=vlan)
-         for version in (4, 6, 0) for vlan in (None, 7) for tos, ttl, df in ((0, 1, False), (0x59, 200, True), (0xFE, 64, False), (3, 255, True))]
+INNER = [
+    dict(version=version, tos=tos, ttl=ttl, df=df, vlan=vlan) for version in (4, 6, 0) for vlan in (None, 7)
+    for tos, ttl, df in ((0, 1, False), (0x59, 200, True), (0xFE, 64, False), (3, 255, True))]
 
 
 @pytest.mark.parametrize("name", OUTER)
-@BOTH
+@over_both
 def test_outer_header(lab, ipv6, name):
     """TTL, DSCP, ECN, DF and flow label of the outer header, for inner IPv4, IPv6 and neither, with a VLAN tag and without.
     ECN follows RFC 6040 whatever is asked for: the inner one, and ECT(0) for CE."""
@@ -72,8 +74,9 @@ def test_flow_label_is_the_hash(lab):
     """--flowlabel hash: RFC 6438, each flow another one, and the same for all its packets."""
     net = Topology(lab, ipv6=True)
     gateway = start_gateway(net.gw, Settings([net.far.underlay], options={"flowlabel": "hash"}, local=net.gateway))
-    frames = [IPv6(src="2001:db8:1::10", dst="2001:db8:1::99") / UDP(sport=port, dport=7002) / b"marked 000000" for port in range(7000, 7016)]
-    labels = [outer_of(net, bytes.fromhex("ffffffffffff00005e00531086dd") + bytes(frame), lambda outer: outer.flowlabel) for frame in frames * 2]
+    ethernet, ip = Ether(src=mac(0x10), dst=BROADCAST), IPv6(src=overlay6(0x10), dst=overlay6(0x99))
+    frames = [ethernet / ip / UDP(sport=port, dport=7002) / b"marked 000000" for port in range(7000, 7016)]
+    labels = [outer_of(net, frame, lambda outer: outer.flowlabel) for frame in frames * 2]
     assert labels[:16] == labels[16:] and len(set().union(*labels)) > 12
     gateway.stop()
 
@@ -120,11 +123,40 @@ def test_outer_checksum(lab, ipv6, options, sent):
     gateway.stop()
 
 
+# Options, and the outer UDP checksums that are accepted: none, a right one, a wrong one.
+ACCEPTED = [
+    pytest.param(False, {"verify-udpcsum": True}, ("none", "right")),
+    pytest.param(True, {"verify-udpcsum": True}, ("none", "right")),
+    pytest.param(False, {}, ("none", "right", "wrong"), marks=pytest.mark.vxgw_only),  # the kernel always verifies
+    pytest.param(True, {}, ("none", "right", "wrong"), marks=pytest.mark.vxgw_only),
+    pytest.param(True, {"udp6zerocsum": "none", "verify-udpcsum": True}, ("right",), marks=pytest.mark.vxgw_only),
+]
+
+
+@pytest.mark.parametrize(("ipv6", "options", "accepted"), ACCEPTED)
+def test_received_checksum(lab, ipv6, options, accepted):
+    """RFC 7348 section 5: none is accepted; one that is there is right, if anybody looks."""
+    net = Topology(lab, ipv6=ipv6)
+    gateway = start_gateway(net.gw, Settings([net.far.underlay], options=options, local=net.gateway))
+    packet = Ether(encapsulate(marked(1, mac(0x50)), ipv6))
+    del packet[UDP].chksum
+    right = Ether(bytes(packet))[UDP].chksum
+    checksums = {"none": 0, "right": right, "wrong": right ^ 0x5555}
+    with PacketSocket(net.host, "eth0") as lan, PacketSocket(net.far.space, "underlay") as wire:
+        for name, checksum in checksums.items():
+            wire.send(encapsulate(marked(1, mac(0x50)), ipv6, checksum=checksum))
+            assert len(lan.receive(lambda frame: number_of(frame) == 1, seconds=0.15)) == (name in accepted), name
+    if not KERNEL:
+        assert gateway.stats().drops.get("UDP_CSUM", 0) == len(checksums) - len(accepted)
+    gateway.check_books()
+    gateway.stop()
+
+
 # RFC 6040 section 4.2, as the kernel has it: the inner ECN after decapsulation, [inner][outer]; None: dropped.
 ECN = [[0, 0, 0, None], [1, 1, 1, 3], [2, 1, 2, 3], [3, 3, 3, 3]]
 
 
-@BOTH
+@over_both
 def test_ecn_decapsulation(lab, ipv6):
     """All 16 combinations, inner IPv4 and IPv6; the rest of the inner header stays, and its checksum is right."""
     net = Topology(lab, ipv6=ipv6)

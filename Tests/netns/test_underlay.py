@@ -10,10 +10,9 @@ from gateway import Settings, start_gateway
 from lab import PacketSocket, wait_until
 from nodes import CASES, flood_list, make_nodes
 from routed import Routed
-from topology import HOST, mac
+from topology import HOST, mac, over_both
 from traffic import ChecksumWatch, ping, transfer
 
-BOTH = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
 RATE = 1000  # frames a second
 
 
@@ -33,7 +32,7 @@ def routed(lab, ipv6):
     net.dut.stop()
 
 
-@BOTH
+@over_both
 def test_next_hop_is_a_router(routed):
     """The VTEP is not on the link: packets go to the router's MAC."""
     net = routed
@@ -62,7 +61,7 @@ def streamed(net, change):
     return before, after, len(sent), *seen
 
 
-@BOTH
+@over_both
 def test_route_changes(routed):
     """Another router from now on: within a second all is sent there, nothing to the old one any more, nothing is lost."""
     before, after, sent, old, new, arrived = streamed(routed, lambda: routed.over(1))
@@ -71,7 +70,7 @@ def test_route_changes(routed):
     assert arrived == list(range(sent))
 
 
-@BOTH
+@over_both
 def test_equal_cost_route_loses_a_router(lab, ipv6):
     """Two routers of equal cost, until one is taken away: then the other one has everything."""
     net = Routed(lab, ipv6)
@@ -87,7 +86,7 @@ def test_equal_cost_route_loses_a_router(lab, ipv6):
     dut.stop()
 
 
-@BOTH
+@over_both
 def test_router_gets_another_mac(routed):
     """As at a failover, announced with gratuitous ARP or an unsolicited advertisement: traffic follows within a second."""
     router = routed.routers[0]

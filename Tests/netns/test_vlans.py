@@ -107,6 +107,21 @@ def test_tagged_underlay(lab, io, ipv6):
     gateway.stop()
 
 
+@pytest.mark.vxgw_only
+@pytest.mark.parametrize("io", IO_MODES)
+def test_tags_beside_the_frames(lab, io):
+    """A veth hands tags over beside the frame, as a NIC does that strips them: they are seen all the same, or vxgw says that
+    it can't; nothing is lost in silence."""
+    nodes = make_nodes(lab, Case(io, False, "kernel"))
+    lans = [add_lan(node, ("100",)) for node in nodes]
+    for node, other in (nodes, nodes[::-1]):
+        node.hosts[0].space.run("ethtool", "-K", "eth0", "tx-vlan-hw-insert", "on")
+        node.start(Case(io, False, "kernel"), [other], {VNI: ["lan:100"]})
+    [[near], [far]] = lans
+    assert ping(near.space, far.address, count=5) == 0 or "VLAN" in nodes[0].gateway.output()
+    stop(nodes)
+
+
 # Port, tags of the frame on the LAN, tags of the frame in the tunnel; None: it does not get there. Both directions.
 PASSES = {
     "untagged": ("lan", (), ()),

@@ -18,11 +18,14 @@ Over IPv6 the underlay is 2001:db8::/64.
 
 from dataclasses import dataclass
 
+import pytest
+
 from lab import Lab, Namespace
 
 GATEWAY, HOST, LOCAL = "192.0.2.1", "198.51.100.10", "198.51.100.20"
 OVERLAY_MTU = 1450  # 1500 less 50 bytes of outer headers (IPv4)
 VNI = 4100
+over_both = pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])  # underlays
 
 
 def mac(number):

@@ -46,4 +46,5 @@ def _attach(space, device, hook, section, vlan, protocol, target=None, dstport=0
         execute("clang", "-target", "bpf", "-O2", "-I", f"/usr/include/{platform.machine()}-linux-gnu", f"-DVLAN={vlan}",
                 f"-DPROTOCOL={protocol}", f"-DPORT={dstport}", f"-DTARGET={index}", "-c", SOURCE, "-o", program)
     space.run("tc", "qdisc", "add", "dev", device, "clsact", check=False)  # the second program finds it there
-    space.run("tc", "filter", "add", "dev", device, hook, "bpf", "direct-action", "object-file", program, "section", f"classifier/{section}")
+    space.run("tc", "filter", "add", "dev", device, hook, "bpf", "direct-action",
+              "object-file", program, "section", f"classifier/{section}")
