@@ -33,7 +33,7 @@ extension Assembly {
   func openNIC(_ nic: NIC, _ port: Configuration.LocalPort, at device: Int, _ overlay: Overlay) throws -> Int {
     guard nic.link.mtu <= Plan.largestMTU(chunk: factory.chunkSize) else {
       throw ChangeError.invalid(
-        "\(nic.name): its MTU \(nic.link.mtu) does not fit the packet memory's chunks of \(factory.chunkSize) bytes (EMSGSIZE); "
+        "\(nic.name): its MTU \(nic.link.mtu) does not fit the packet memory's chunks of \(factory.chunkSize) bytes; "
           + "lower it to \(Plan.largestMTU(chunk: factory.chunkSize)), or start vxgw with this NIC")
     }
     var failures: [String] = []

@@ -97,18 +97,12 @@ extension ControlPlane {
 
   // MARK: Multicast groups
 
-  /// Joins groups that a segment listens to now, through the kernel: it reports the membership (IGMP, MLD) and opens the NIC's
-  /// filter.
-  mutating func joinGroups() throws {
-    for group in overlay.groups where !memberships.contains(group) {
-      try memberships.join(group, assembly.plan.routing)
-    }
-    try assembly.updateRole(of: Topology.underlay, overlay)
-  }
-
-  mutating func leaveGroups() {
+  /// Joins the groups of the replication lists, and leaves others, through the kernel: it reports memberships (IGMP, MLD) and
+  /// opens the NIC's filter.
+  mutating func followGroups() throws {
     memberships.leave(allBut: overlay.groups)
-    do { try assembly.updateRole(of: Topology.underlay, overlay) } catch { log.warning("\(error)") }
+    for group in overlay.groups where !memberships.contains(group) { try memberships.join(group, assembly.plan.routing) }
+    try assembly.updateRole(of: Topology.underlay, overlay)
   }
 
   private mutating func rejoinGroups() {

@@ -108,6 +108,7 @@ extension ControlPlane {
         noteNaming(remote)
       }
     }
+    try followGroups()
     applyTopology()
   }
 
@@ -188,6 +189,7 @@ extension ControlPlane {
       }
     }
     if filter.states?.contains(.permanent) ?? true { flushReplicationLists(filter, only) }
+    try followGroups()
     applyTopology()
   }
 
@@ -226,6 +228,7 @@ extension ControlPlane {
       for segment in having { overlay.removeRemote(remote, from: segment) }
     }
     noteNaming(remote)
+    try followGroups()
     applyTopology()
   }
 
@@ -252,23 +255,26 @@ extension ControlPlane {
     return segment
   }
 
-  private func remote(_ entry: ControlChange.FDB, _ segment: Int) throws(ChangeError) -> Int {
+  private mutating func remote(_ entry: ControlChange.FDB, _ segment: Int) throws(ChangeError) -> Int {
     guard let dst = entry.dst else { throw .noDestination }
     let vni = entry.vni == overlay.segments[segment]?.vni ? nil : entry.vni
     return try remote(Remote(dst, port: entry.port ?? assembly.plan.configuration.destinationPort, vni: vni))
   }
 
   /// The remote's index in the VTEP table.
-  func remote(_ remote: Remote) throws(ChangeError) -> Int {
+  mutating func remote(_ remote: Remote) throws(ChangeError) -> Int {
     let local = assembly.plan.local
     if remote.address.isIPv4 != local.isIPv4 { throw .family(remote.address, local: local) }
-    if remote.address == local { throw .invalid("\(local) is this VTEP itself (EINVAL)") }
+    if remote.address == local { throw .invalid("\(local) is this VTEP itself") }
     if !remote.address.isMulticast && remote.address.isMartianSource {
       throw .invalid("no VTEP can have the address \(remote.address) (RFC 6890)")
     }
     // Nobody else adds the same address at the same moment twice in a row.
     for _ in 0..<100 {
-      if let (index, _) = forwarding.vteps.add(remote) { return index }
+      if let (index, _) = forwarding.vteps.add(remote) {
+        overlay.note(index, at: remote.address)
+        return index
+      }
       if forwarding.vteps.count >= VTEPTable.limit { break }
       Tick.pause(microseconds: 10)
     }

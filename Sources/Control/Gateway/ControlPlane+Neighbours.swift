@@ -26,10 +26,10 @@ extension ControlPlane {
       forgetNeighbour(key)
     case .add where isByHand: throw ChangeError.neighbourExists
     case .add, .replace:
-      guard let mac = neighbour.lladdr else { throw ChangeError.invalid("no lladdr (EINVAL)") }
+      guard let mac = neighbour.lladdr else { throw ChangeError.invalid("no lladdr") }
       let entry = NeighbourEntry(binding: .init(mac: mac, isRouter: neighbour.router), snooped: nil)
       guard setNeighbour(key, entry, .added) else {
-        throw ChangeError.invalid("the neighbour table holds its \(NeighbourTable.limit) entries (ENOSPC); del some")
+        throw ChangeError.invalid("the neighbour table holds its \(NeighbourTable.limit) entries; del some")
       }
     }
   }

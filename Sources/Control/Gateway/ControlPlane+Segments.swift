@@ -20,7 +20,7 @@ extension ControlPlane {
     let texts = new.ports.isEmpty ? ["tap:vxgw\(new.vni)"] : new.ports
     let ports = try texts.map { try Configuration.LocalPort(parsing: $0) }
     for port in ports { try check(port) }
-    if Set(ports).count < ports.count { throw ChangeError.invalid("a port is named twice (EINVAL)") }
+    if Set(ports).count < ports.count { throw ChangeError.invalid("a port is named twice") }
     let port = assembly.plan.configuration.destinationPort
     var remotes = try new.remotes.map { try remote(Remote($0, port: port)) }
     if let group = new.group {
@@ -29,10 +29,10 @@ extension ControlPlane {
       remotes = commonRemotes
     }
     let segment = overlay.addSegment(
-      .init(vni: new.vni, remotes: remotes, group: new.group, options: assembly.plan.configuration.segmentOptions))
+      .init(vni: new.vni, remotes: remotes, options: assembly.plan.configuration.segmentOptions))
     for remote in remotes { noteNaming(remote) }
     do {
-      try joinGroups()
+      try followGroups()
       try addEnds(ports.map { ($0, segment) })
     } catch {
       removeSegment(segment)
@@ -55,7 +55,7 @@ extension ControlPlane {
     purge { key, _ in Int(key >> 48) == index }
     removeNeighbours(of: index)
     for remote in remotes { noteNaming(remote) }
-    leaveGroups()
+    do { try followGroups() } catch { log.warning("\(error)") }
   }
 
   mutating func changeLink(_ verb: ControlChange.ListVerb, _ link: ControlChange.Link) throws {
@@ -85,20 +85,20 @@ extension ControlPlane {
       throw .portInUse(port.description, vni: overlay.segments[segment]?.vni ?? 0)
     }
     if overlay.ends.compactMap({ $0 }).count >= LocalPort.limit - 1 {
-      throw .invalid("one process has at most \(LocalPort.limit - 1) local ports (ENOSPC)")
+      throw .invalid("one process has at most \(LocalPort.limit - 1) local ports")
     }
     let device = overlay.device(named: port.name)
     if device == nil, overlay.devices.compactMap({ $0 }).count >= Topology.portLimit {
-      throw .invalid("one process uses at most \(Topology.portLimit - 1) devices as local ports (ENOSPC)")
+      throw .invalid("one process uses at most \(Topology.portLimit - 1) devices as local ports")
     }
     if device == Topology.underlay {
       guard case .tagged(let id, _) = port.vlan, id != assembly.plan.configuration.underlayVLAN else {
-        throw .invalid("\(port.name) is the underlay; it can be a local port only with a VLAN of its own (EINVAL)")
+        throw .invalid("\(port.name) is the underlay; it can be a local port only with a VLAN of its own")
       }
     }
     let others = overlay.ends.compactMap { $0?.port }.filter { $0.name == port.name }
     if let other = others.first, port.vlan == .trunk || other.vlan == .trunk {
-      throw .invalid("\(port) and \(other): a trunk takes all frames of its NIC (EINVAL); vxgw link del \(other) takes the other out")
+      throw .invalid("\(port) and \(other): a trunk takes all frames of its NIC; vxgw link del \(other) takes the other out")
     }
   }
 
@@ -115,20 +115,21 @@ extension ControlPlane {
         }
         added.append(overlay.addEnd(.init(port: port, device: device, segment: segment)))
         try assembly.updateRole(of: device, overlay)
-        try prepareTAP(ofEnd: added[added.count - 1])
       }
+      applyTopology()
+      // Up only now, or its first frames would find no segment.
+      for number in added { try prepareTAP(ofEnd: number) }
     } catch {
       try removeEnds(added)
       throw error
     }
-    applyTopology()
   }
 
   /// Opens the device that a local port names, and gives every worker its end of it.
   private mutating func openDevice(_ port: Configuration.LocalPort) throws -> Int {
     switch port.device {
     case .tap(let name):
-      if try netlink.link(named: name) != nil { throw ChangeError.invalid("an interface \(name) exists (EEXIST); choose another name") }
+      if try netlink.link(named: name) != nil { throw ChangeError.invalid("an interface \(name) exists; choose another name") }
       let device = overlay.addDevice(.init(name: name, kind: .tap))
       do { try assembly.openTAP(name, at: device, overlay) } catch {
         overlay.removeDevice(device)

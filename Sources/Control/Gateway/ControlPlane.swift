@@ -80,7 +80,7 @@ struct ControlPlane: ~Copyable {
         signals.descriptor, monitor.descriptor, discovered.descriptor, changes.bell.descriptor, pathMTU.descriptor,
       ])
       for end in overlay.ends.indices { try prepareTAP(ofEnd: end) }
-      try joinGroups()
+      try followGroups()
       try assembly.start()
       try awaitCarriers()
       try server.start()
@@ -105,6 +105,8 @@ struct ControlPlane: ~Copyable {
     log.notice("ready: \(reporter.readyLine)")
     for (vtep, way) in resolver.ways.sorted(by: { $0.key < $1.key }) {
       if case .resolved = way.state { continue }
+      // Nobody answers for a group; if it can't be sent to, the resolver has said why.
+      if forwarding.vteps.address(vtep).isMulticast { continue }
       log.warning("VTEP \(forwarding.vteps.address(vtep)) does not answer yet; its frames wait a second, then are dropped")
     }
   }

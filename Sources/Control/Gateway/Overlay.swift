@@ -19,8 +19,6 @@ struct Overlay: Sendable {
     let vni: UInt32
     /// The replication list: indexes in the `VTEPTable`.
     var remotes: [Int]
-    /// The group that this VTEP listens to for the segment.
-    let group: IPAddress?
     var options: Topology.Segment.Options
   }
 
@@ -36,6 +34,8 @@ struct Overlay: Sendable {
   private(set) var ends: [End?] = []
   /// Destinations of FDB entries that have several: multicast addresses'.
   private(set) var lists: [[Int]?] = []
+  /// Which remotes are multicast groups.
+  private var groupOf: [Int: IPAddress] = [:]
   /// How often each remote is named by the operator, in replication lists, lists and FDB entries.
   private(set) var references: [Int: Int] = [:]
   /// Whether workers report what they learn.
@@ -158,6 +158,11 @@ struct Overlay: Sendable {
     return lists[number] == nil
   }
 
+  /// To be told of every remote that is a group before it is used.
+  mutating func note(_ remote: Int, at address: IPAddress) {
+    if address.isMulticast { groupOf[remote] = address }
+  }
+
   mutating func refer(to remote: Int) { references[remote, default: 0] += 1 }
 
   mutating func forget(_ remote: Int) {
@@ -177,10 +182,10 @@ struct Overlay: Sendable {
 
   // MARK: For the workers
 
-  /// Multicast groups that this VTEP listens to, each once.
+  /// Multicast groups that this VTEP listens to: those of the replication lists, each once.
   var groups: [IPAddress] {
     var seen: Set<IPAddress> = []
-    return segments.compactMap { $0?.group }.filter { seen.insert($0).inserted }
+    return segments.flatMap { $0?.remotes ?? [] }.compactMap { groupOf[$0] }.filter { seen.insert($0).inserted }
   }
 
   func topology() -> Topology {
@@ -207,9 +212,10 @@ extension Overlay {
           throw GatewayError("--remote \(address): the VTEP table is full; it takes \(VTEPTable.limit) VTEPs")
         }
         forwarding.vteps.setListed(index)
+        note(index, at: address)
         return index
       }
-      let index = addSegment(.init(vni: segment.vni, remotes: remotes, group: segment.group, options: plan.configuration.segmentOptions))
+      let index = addSegment(.init(vni: segment.vni, remotes: remotes, options: plan.configuration.segmentOptions))
       for port in segment.ports {
         guard let device = device(named: port.name) else { continue }
         _ = addEnd(.init(port: port, device: device, segment: index))

@@ -57,7 +57,7 @@ final class Reporter: ControlResponder {
       let addresses = segment.remotes.map { forwarding.vteps.address($0) }
       return .init(
         vni: segment.vni, ports: overlay.ends(of: index).compactMap { overlay.ends[$0]?.port },
-        remotes: addresses.filter { !$0.isMulticast }, group: segment.group)
+        remotes: addresses.filter { !$0.isMulticast }, group: addresses.first(where: \.isMulticast))
     }
     return configuration
   }
