@@ -56,7 +56,11 @@ struct Resolver: ~Copyable {
   var obstacle: Obstacle?
 
   /// By index in the `VTEPTable`.
-  var ways: [Int: Way] = [:]
+  var ways: [Int: Way] = [:] {
+    didSet { version &+= 1 }
+  }
+  /// Another number after `ways` has changed, so that nobody copies thousands of them for nothing.
+  private(set) var version = 0
   /// Indexes in the `VTEPTable`: an address may be there with several ports and VNIs.
   var indexes: [IPAddress: [Int]] = [:]
   var hops = NextHops()

@@ -53,7 +53,8 @@ struct NetlinkMonitorTests {
         ["route", "add", "198.51.100.0/24", "via", "192.0.2.2"], ["route", "del", "198.51.100.0/24"],
         ["-6", "route", "add", "2001:db8:2::/64", "via", "2001:db8::2"], ["-6", "route", "del", "2001:db8:2::/64"],
         ["rule", "add", "to", "198.51.100.0/24", "blackhole"], ["-6", "rule", "add", "to", "2001:db8:2::/64", "blackhole"],
-        ["nexthop", "add", "id", "1", "via", "192.0.2.2", "dev", "here"], ["nexthop", "replace", "id", "1", "via", "192.0.2.3", "dev", "here"],
+        ["nexthop", "add", "id", "1", "via", "192.0.2.2", "dev", "here"],
+        ["nexthop", "replace", "id", "1", "via", "192.0.2.3", "dev", "here"],
         ["nexthop", "del", "id", "1"],
       ] {
         try settle(monitor)

@@ -136,7 +136,8 @@ struct RouteTests {
   /// The second opinion. ip(8) fails where the kernel answers with an error.
   private static func compare(_ row: Row, _ namespace: borrowing NetworkNamespace) throws {
     let isError = row.kind == nil || row.interface == nil
-    let arguments = [row.destination] + (row.source.map { ["from", $0] } ?? [])
+    let arguments =
+      [row.destination] + (row.source.map { ["from", $0] } ?? [])
       + (row.port.map { ["ipproto", "udp", "dport", "\($0)"] } ?? [])
     do {
       let shown = try #require(try (namespace.decode(["route", "get"] + arguments) as [Shown]).first)
@@ -153,9 +154,9 @@ struct RouteTests {
   @Test("through a given interface what no table has is not taken for a neighbour", arguments: ["198.19.0.1", "2001:db8:9::1"])
   func noRoute(_ destination: String) throws {
     let wire = try TwoNamespaces()
-    try wire.local.run {
-      #expect(try NetlinkSocket().route(to: try #require(IPAddress(destination)), through: interfaceIndex("here")) == nil)
-    }
+    let address = try #require(IPAddress(destination))
+    let route = try wire.local.run { try NetlinkSocket().route(to: address, through: interfaceIndex("here")) }
+    #expect(route == nil)
   }
 
   @Test("through a given interface: link-local and multicast destinations have a route then", arguments: ["fe80::2", "239.1.1.1"])

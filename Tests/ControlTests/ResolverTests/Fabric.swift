@@ -21,31 +21,38 @@ struct Fabric: ~Copyable {
   let second: NetworkNamespace
 
   init() throws {
-    local = try NetworkNamespace()
-    network = try NetworkNamespace()
-    vtep = try NetworkNamespace()
-    first = try NetworkNamespace()
-    second = try NetworkNamespace()
+    let network = try NetworkNamespace()
+    let local = try NetworkNamespace()
+    let vtep = try NetworkNamespace()
+    let first = try NetworkNamespace()
+    let second = try NetworkNamespace()
     try network.ip("link", "add", "br0", "type", "bridge")
     try network.ip("link", "set", "br0", "up")
-    try attach(local, "here", 1)
-    try attach(vtep, "there", 2)
-    try attach(first, "there", 11)
-    try attach(second, "there", 12)
+    try Self.attach(local, "here", 1, network)
+    try Self.attach(vtep, "there", 2, network)
+    try Self.attach(first, "there", 11, network)
+    try Self.attach(second, "there", 12, network)
+    self.network = network
+    self.local = local
+    self.vtep = vtep
+    self.first = first
+    self.second = second
   }
 
   static func mac(_ host: Int) -> MACAddress { MACAddress(0x02aa_0000_0000 | UInt64(host)) }
 
   /// Connects `link` in a namespace to the switch. Addresses are usable at once: no duplicate address detection.
-  func attach(_ host: borrowing NetworkNamespace, _ link: String, _ number: Int) throws {
+  static func attach(
+    _ host: borrowing NetworkNamespace, _ link: String, _ number: Int, _ network: borrowing NetworkNamespace
+  ) throws {
     let far = "port\(number)"
-    let mac = "\(Self.mac(number))"
+    let mac = "\(mac(number))"
     try network.ip("link", "add", far, "type", "veth", "peer", "name", link, "address", mac, "netns", host.name)
     try network.ip("link", "set", far, "master", "br0", "up")
     try host.ip("link", "set", link, "addrgenmode", "none")
     try host.ip("link", "set", link, "up")
     try host.ip("address", "add", "192.0.2.\(number)/24", "dev", link)
-    try Self.addIPv6(host, link, number)
+    try addIPv6(host, link, number)
   }
 
   /// Again needed after a link was down: its IPv6 addresses went.
@@ -71,7 +78,9 @@ enum Family: CaseIterable, CustomTestStringConvertible {
   func host(_ number: Int) -> String { self == .ipv4 ? "192.0.2.\(number)" : "2001:db8:1::\(String(number, radix: 16))" }
   var local: IPAddress { IPAddress(host(1))! }
   /// VTEPs behind the routers, and the prefix of all of them.
-  func remote(_ number: Int) -> IPAddress { IPAddress(self == .ipv4 ? "198.51.100.\(number)" : "2001:db8:2::\(String(number, radix: 16))")! }
+  func remote(_ number: Int) -> IPAddress {
+    self == .ipv4 ? IPAddress("198.51.100.\(number)")! : IPAddress("2001:db8:2::\(String(number, radix: 16))")!
+  }
   var remotes: String { self == .ipv4 ? "198.51.100.0/24" : "2001:db8:2::/64" }
   var localPrefix: String { host(1) + (self == .ipv4 ? "/24" : "/64 nodad") }
 }

@@ -30,12 +30,16 @@ struct PathMTUTests {
     var mtus = PathMTUs()
     let (one, other) = (Family.ipv4.remote(1), Family.ipv4.remote(2))
     func at(_ seconds: UInt64) -> Tick { Tick(milliseconds: seconds * 1000) }
-    #expect(mtus.report(1400, for: one, routeMTU: 1500, now: at(0)))
-    #expect(mtus.report(1300, for: other, routeMTU: 1500, now: at(100)))
-    #expect(!mtus.report(1400, for: one, routeMTU: 1500, now: at(200)), "nothing new")
-    #expect(mtus.expire(at(599)) == [] && mtus.expire(at(600)) == [])
-    #expect(mtus.nextExpiry?.milliseconds == 700_000 && mtus.expire(at(700)) == [other])
-    #expect(mtus[one] == 1400 && mtus[other] == nil && mtus.expire(at(800)) == [one] && mtus.nextExpiry == nil)
+    var news = [mtus.report(1400, for: one, routeMTU: 1500, now: at(0)), mtus.report(1300, for: other, routeMTU: 1500, now: at(100))]
+    news.append(mtus.report(1400, for: one, routeMTU: 1500, now: at(200)))
+    #expect(news == [true, true, false])
+    // Seconds, what ends then, and when the next one is due.
+    let steps: [(UInt64, [IPAddress], UInt64?)] = [(599, [], 600), (600, [], 700), (700, [other], 800), (799, [], 800), (800, [one], nil)]
+    for (seconds, expected, next) in steps {
+      let ended = mtus.expire(at(seconds))
+      #expect(ended == expected && mtus.nextExpiry?.milliseconds == next.map { $0 * 1000 }, "\(seconds) s")
+    }
+    #expect(mtus[one] == nil && mtus[other] == nil)
   }
 
   @Test("the header follows reports for all ports of a VTEP, and their end; a new way begins anew", arguments: Family.allCases)

@@ -17,8 +17,10 @@ struct ResolverLinkTests {
     /// `ip` in the local namespace; its undoing; the reason that is told, and how.
     let steps = [
       ("link set here down", "link set here up", "here is down", "warning: "),
-      ("address del \(family.localPrefix) dev here", "address add \(family.localPrefix) dev here",
-        "\(family.local), this VTEP's address, is gone from here", "error: "),
+      (
+        "address del \(family.localPrefix) dev here", "address add \(family.localPrefix) dev here",
+        "\(family.local), this VTEP's address, is gone from here", "error: "
+      ),
     ]
     for (command, undoing, reason, level) in steps {
       try fabric.ip(command.replacing(" nodad", with: ""))
@@ -56,7 +58,7 @@ struct ResolverLinkTests {
     try rig.expect(vtep) { $0?.header?.sourceMAC == Fabric.mac(0x99) }
     try fabric.ip("link del here")
     try rig.expect(vtep, unreachable: "here is gone")
-    try fabric.attach(fabric.local, "here", 1)
+    try Fabric.attach(fabric.local, "here", 1, fabric.network)
     try rig.expect(vtep) { $0?.header?.sourceMAC == Fabric.mac(1) && $0?.header?.nextHop == Fabric.mac(2) }
   }
 
@@ -76,7 +78,10 @@ struct ResolverLinkTests {
     try rig.expect(vtep, within: 5) { $0 == .unreachable("2001:db8:1::1, this VTEP's address, is another host's as well") }
   }
 
-  @Test("MTU of what goes through the tunnel", arguments: [(1500, 1450, 1430), (9000, 8950, 8930), (100, 68, 68), (65535, 65485, 65465), (70000, 65521, 65521)])
+  /// MTU of the underlay, and of what goes through a tunnel over IPv4 and IPv6.
+  static let mtus = [(1500, 1450, 1430), (9000, 8950, 8930), (100, 68, 68), (65535, 65485, 65465), (70000, 65521, 65521)]
+
+  @Test("MTU of what goes through the tunnel", arguments: mtus)
   func overlayMTU(_ underlay: Int, _ overIPv4: Int, _ overIPv6: Int) {
     #expect(Underlay.overlayMTU(underlayMTU: underlay, local: Family.ipv4.local) == overIPv4)
     #expect(Underlay.overlayMTU(underlayMTU: underlay, local: Family.ipv6.local) == overIPv6)

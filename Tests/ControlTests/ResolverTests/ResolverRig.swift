@@ -16,9 +16,18 @@ final class CapturedLog: LogHandler, Sendable {
 
   func log(event: LogEvent) { captured.withLock { $0.append(StandardErrorLog.line(event.level, event.message.description)) } }
 
-  var logLevel: Logger.Level { get { .info } set {} }
-  var metadata: Logger.Metadata { get { [:] } set {} }
-  subscript(metadataKey key: String) -> Logger.Metadata.Value? { get { nil } set {} }
+  var logLevel: Logger.Level {
+    get { .info }
+    set {}
+  }
+  var metadata: Logger.Metadata {
+    get { [:] }
+    set {}
+  }
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { nil }
+    set {}
+  }
 
   var logger: Logger { Logger(label: "test") { _ in self } }
 }
@@ -53,7 +62,8 @@ struct ResolverRig: ~Copyable {
 
   /// Adds a remote, named by the operator or heard of.
   func add(_ address: IPAddress, port: UInt16 = VXLAN.defaultPort, isListed: Bool = true) throws -> Int {
-    let index = try #require(forwarding.vteps.add(Remote(address, port: port))).index
+    let added = forwarding.vteps.add(Remote(address, port: port))
+    let index = try #require(added?.index)
     if isListed { forwarding.vteps.setListed(index) }
     return index
   }
@@ -90,7 +100,9 @@ struct ResolverRig: ~Copyable {
   }
 
   /// Runs until packets to the VTEP go to `mac`.
-  mutating func expect(_ vtep: Int, through mac: MACAddress, within seconds: Double = 1, sourceLocation: SourceLocation = #_sourceLocation) throws {
+  mutating func expect(
+    _ vtep: Int, through mac: MACAddress, within seconds: Double = 1, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
     try expect(vtep, within: seconds, sourceLocation: sourceLocation) { $0?.header?.nextHop == mac }
   }
 

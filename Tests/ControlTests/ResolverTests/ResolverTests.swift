@@ -63,7 +63,7 @@ struct ResolverTests {
       var underlay = Underlay(interface: "here", local: Self.plain(row.remote).source, udpChecksum: false)
       row.change(&underlay)
       var rig = try ResolverRig(in: fabric.local, underlay)
-      let index = try #require(rig.forwarding.vteps.add(row.remote)).index
+      let index = try rig.add(row.remote.address, port: row.remote.port)
       var expected = Self.plain(row.remote)
       row.expected(&expected)
       // A group waits for nobody.
