@@ -32,6 +32,8 @@ public struct Decapsulator: ~Copyable, Sendable {
     var source: FDBKey = 0
     var destination: FDBKey = 0
     var outerDS: UInt8 = 0
+    /// A tag that is to be taken off.
+    var hasPriorityTag = false
   }
 
   public init(settings: TunnelSettings, batch: Int) {
@@ -106,13 +108,22 @@ public struct Decapsulator: ~Copyable, Sendable {
     let source = bytes.mac(at: inner &+ 6)
     guard !source.isMulticast && !source.isZero else { return .macInvalidSource }
     guard !destination.isLinkLocalGroup else { return .linkLocalGroup }
-    if EtherType.isTag(bytes.big16(at: inner &+ 12)) && !topology.segments[lastSegment].keepsInnerTags { return .innerVLAN }
+    if EtherType.isTag(bytes.big16(at: inner &+ 12)) && !topology.segments[lastSegment].keepsInnerTags {
+      guard Self.hasOnlyPriority(bytes, inner) else { return .innerVLAN }
+      packet.hasPriorityTag = true
+    }
     packet.destination = fdbKey(lastSegment, destination)
     packet.source = fdbKey(lastSegment, source)
     packet.outerDS = outer.ds
     packet.frame.removeFirst(inner)
     packet.frame.length = UInt16(truncatingIfNeeded: udpLength &- 16)
     return nil
+  }
+
+  /// Whether the only tag of the inner frame is of VLAN 0, which is none (IEEE 802.1Q-2018, 6.9.1).
+  @inline(never)
+  private static func hasOnlyPriority(_ bytes: RawSpan, _ inner: Int) -> Bool {
+    bytes.byteCount >= inner &+ 18 && bytes.big16(at: inner &+ 14) & 0xfff == 0 && !EtherType.isTag(bytes.big16(at: inner &+ 16))
   }
 
   /// What the outer IP header says.
@@ -259,6 +270,7 @@ public struct Decapsulator: ~Copyable, Sendable {
   @inline(__always)
   private func forward(_ packet: Packet, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress) {
     var frame = packet.frame
+    if packet.hasPriorityTag { egress.umem.popTag(&frame) }
     if packet.outerDS & 3 != 0 && !Self.propagateCongestion(frame, packet.outerDS, &egress.umem) {
       return egress.drop(frame, .ipTunnelECN)
     }

@@ -221,6 +221,9 @@ public struct Encapsulator: ~Copyable, Sendable {
       if isAlone { return egress.drop(frame, .noRemote) }
     }
     let remotes = list.range
+    if segmentSizeLimit != 0, let transport = TransportHeader(egress.umem.bytes(frame)), transport.isTCP {
+      for index in remotes { egress.lowerSegmentSize(frame, transport, to: Int(topology.remotes[index]), segmentSizeLimit, forwarding) }
+    }
     // The frame itself goes to the local ports if there are others, else to the last remote.
     for index in isAlone ? remotes.dropLast() : remotes {
       guard let copy = egress.replicate(frame) else { continue }

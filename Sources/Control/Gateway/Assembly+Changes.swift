@@ -38,9 +38,19 @@ extension Assembly {
     }
     var failures: [String] = []
     for mode in plan.modes where !mode.isXDP || factory.hasXDP {
-      do { return try open(nic, mode, port, at: device, overlay) } catch let failure as NICFailure {
-        failures.append(failure.message)
-        if failure.isFinal { break }
+      // See `build`: a queue stays taken for a moment after its last socket was closed.
+      var patience = 50
+      while true {
+        do { return try open(nic, mode, port, at: device, overlay) } catch let failure as NICFailure {
+          if failure.isFinal && failure.isBinding && patience > 0 {
+            patience -= 1
+            Tick.pause(microseconds: 20_000)
+            continue
+          }
+          failures.append(failure.message)
+          if failure.isFinal { throw ChangeError.invalid(failures.joined(separator: "; ")) }
+          break
+        }
       }
     }
     throw ChangeError.invalid(failures.joined(separator: "; "))

@@ -13,8 +13,10 @@ extension ControlPlane {
     let now = Tick.now
     resolver.work(netlink, now: now)
     if ageing > 0 && now.milliseconds >= nextSweep { sweep(now) }
+    guard resolver.version != shownVersion || neighboursChanged else { return }
     tellWays()
     showView()
+    (shownVersion, neighboursChanged) = (resolver.version, false)
   }
 
   private mutating func follow(_ event: KernelEvent) throws {

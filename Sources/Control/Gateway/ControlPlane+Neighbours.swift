@@ -45,12 +45,14 @@ extension ControlPlane {
     guard forwarding.neighbours.set(key.segment, key.address, to: entry.binding) else { return false }
     let isNews = neighbours[key]?.binding != entry.binding
     neighbours[key] = entry
+    neighboursChanged = true
     if isNews { events.publish(.neigh(verb, report(key, entry))) }
     return true
   }
 
   private mutating func forgetNeighbour(_ key: NeighbourKey) {
     guard let entry = neighbours.removeValue(forKey: key) else { return }
+    neighboursChanged = true
     _ = forwarding.neighbours.set(key.segment, key.address, to: nil)
     events.publish(.neigh(.deleted, report(key, entry)))
   }

@@ -29,6 +29,9 @@ struct ControlPlane: ~Copyable {
   var wasUp: Bool
   /// What who listens was told of the ways to VTEPs; events that the workers lost so far.
   var toldWays: [Int: Resolver.Way] = [:]
+  /// Of the resolver, when others were last shown its ways; and whether neighbours have changed since.
+  var shownVersion = -1
+  var neighboursChanged = false
   var lostEvents = 0
   /// Seconds; 0: never.
   let ageing: UInt32

@@ -49,7 +49,7 @@ extension Reporter {
   var readyLine: String {
     let overlay = overlay
     let ports = overlay.devices.compactMap { $0 }.map { device in
-      let vlans = overlay.ends.compactMap { $0?.port }.filter { $0.name == device.name && $0.vlan != .untagged }.map(\.vlan)
+      let ports = overlay.ends.compactMap { $0?.port }.filter { $0.name == device.name && $0.vlan != .untagged }
       guard case .nic(let index) = device.kind, let nic = assembly.description(ofNIC: index) else {
         return "\(device.name) (TAP, \(plan.workers) queue\(plan.workers == 1 ? "" : "s"))"
       }
@@ -57,7 +57,7 @@ extension Reporter {
       if nic.mode.isXDP { words.append(assembly.isZeroCopy ? "zero-copy" : "copy") }
       words.append("\(nic.queues) queue\(nic.queues == 1 ? "" : "s")")
       if index == 0, let vlan = plan.configuration.underlayVLAN { words.append("VLAN \(vlan)") }
-      if !vlans.isEmpty { words.append(vlans.count == 1 ? "local VLAN \(vlans[0])" : "\(vlans.count) local VLANs") }
+      if !ports.isEmpty { words.append(ports.count == 1 ? "as \(ports[0])" : "with \(ports.count) VLANs") }
       return "\(device.name) (\(words.joined(separator: ", ")))"
     }
     let vnis = overlay.vnis.map { "\($0)" }.joined(separator: ", ")
