@@ -118,7 +118,10 @@ public struct Encapsulator: ~Copyable, Sendable {
     if tagged >= 0 {
       frame.local = tagged
       umem.popTag(&frame.frame)
-      return EtherType.isTag(umem.bytes(frame.frame).big16(at: 12)) && !keepsInnerTags(frame, topology) ? .innerVLAN : nil
+      if keepsInnerTags(frame, topology) { return nil }
+      let second = umem.bytes(frame.frame).vlanTag
+      if second != 0 && VLAN.identifier(second) == 0 { umem.popTag(&frame.frame) }
+      return EtherType.isTag(umem.bytes(frame.frame).big16(at: 12)) ? .innerVLAN : nil
     }
     guard frame.local >= 0 else { return .vlanNotFound }
     return keepsInnerTags(frame, topology) ? nil : .innerVLAN

@@ -32,7 +32,10 @@ LANS = {
     "a trunk": LAN({4100: ["lan:trunk"]}, ("100", "s200", None)),
     "a VLAN beside untagged frames": LAN({4100: ["lan"], 4200: ["lan:200"]}, (None, "200")),
 }
-NETWORKS = [(io, "two VLANs", far) for io in IO_MODES for far in FAR_ENDS]
+# What comes from an interface of vlan.py is redirected there, and such frames never meet generic XDP (skb_is_redirected in
+# net/core/dev.c): xdp-skb has `test_maps_tags` and `test_inner_tags_are_dropped`.
+VLAN_IO_MODES = [io for io in IO_MODES if io != "xdp-skb"]
+NETWORKS = [(io, "two VLANs", far) for io in VLAN_IO_MODES for far in FAR_ENDS]
 NETWORKS += [(AUTO, name, far) for name in LANS for far in FAR_ENDS if name != "two VLANs"]
 
 
@@ -71,7 +74,7 @@ def test_12_physical_lan(lab, io, name, far):
     stop(nodes)
 
 
-@pytest.mark.parametrize("io", IO_MODES)
+@pytest.mark.parametrize("io", VLAN_IO_MODES)
 def test_one_armed(lab, io):
     """
     host ═ VLAN 100 ═ fabric ═══ underlay ── vxgw: --iface underlay --lan underlay:100
@@ -80,6 +83,7 @@ def test_one_armed(lab, io):
     case = Case(io, False, "kernel")
     nodes = make_nodes(lab, case, 3)  # the third is only a place on the fabric
     machine = nodes[2].space
+    in_band(next(space for space in lab.namespaces if space.role == "fabric"), "port0")
     device = add_vlan(machine, "underlay", 100)
     machine.ip("link", "set", device, "mtu", 1400)
     machine.address(device, "198.51.100.10")
@@ -185,8 +189,6 @@ DROPS = {
     "tagged on an untagged port": ("lan", (7,), "lan", "INNER_VLAN"),
     "tagged in the tunnel": ("lan:100", (7,), "tunnel", "INNER_VLAN"),
     "priority tag in the tunnel": ("lan", (0,), "tunnel", None),
-    "another VLAN": ("lan:100", (200,), "lan", "VLAN_NOT_FOUND"),
-    "untagged on a VLAN": ("lan:100", (), "lan", "VLAN_NOT_FOUND"),
 }
 
 

@@ -20,6 +20,12 @@ extension Assembly {
     }
   }
 
+  /// Whether VLAN tags of the device's frames are not seen.
+  func losesTags(_ device: Int, _ overlay: Overlay) -> Bool {
+    guard case .nic(let index)? = overlay.devices[device]?.kind else { return false }
+    return withNICs { nics in nics[index]?.mode.isXDP ?? false && nics[index]?.nic.handsTagsBeside ?? false }
+  }
+
   /// Makes a new TAP device and gives every worker a queue of it, at the index that the overlay has for it.
   func openTAP(_ name: String, at device: Int, _ overlay: Overlay) throws {
     var queues = try factory.makeTAP(name)
@@ -37,7 +43,8 @@ extension Assembly {
           + "lower it to \(Plan.largestMTU(chunk: factory.chunkSize)), or start vxgw with this NIC")
     }
     var failures: [String] = []
-    for mode in plan.modes where !mode.isXDP || factory.hasXDP {
+    let needsRaw = plan.configuration.io == .auto && nic.handsTagsBeside && port.vlan != .untagged
+    for mode in plan.modes where !mode.isXDP || factory.hasXDP && !needsRaw {
       // See `build`: a queue stays taken for a moment after its last socket was closed.
       var patience = 50
       while true {

@@ -114,6 +114,9 @@ extension ControlPlane {
           device = try openDevice(port)
         }
         added.append(overlay.addEnd(.init(port: port, device: device, segment: segment)))
+        if port.vlan != .untagged, assembly.losesTags(device, overlay) {
+          log.warning("\(port): \(Plan.tagsBesideReason): \(Plan.tagsBesideAdvice), or use --io raw")
+        }
         try assembly.updateRole(of: device, overlay)
       }
       applyTopology()

@@ -11,6 +11,8 @@ struct NIC: Sendable {
   var queues: Int
 
   var name: String { link.name }
+  /// Whether VLAN tags come beside the frame and can't be had otherwise.
+  var handsTagsBeside: Bool { driver == "veth" }
 }
 
 /// How a NIC's packets come and go.

@@ -148,12 +148,25 @@ struct Plan: Sendable {
 
   /// Why AF_XDP can't serve a NIC whatever its driver; nil when it can.
   func obstacleToXDP(_ nic: NIC) -> String? {
+    if configuration.io == .auto, let obstacle = tagsBeside(nic) { return obstacle }
     let limit = Self.largestMTU(chunk: xdpChunkSize)
     guard nic.link.mtu > limit else { return nil }
     let size = configuration.frameSize.map { "--frame-size \($0)" } ?? "the largest frame of \(Self.largestXDPChunk) bytes"
     return
       "its MTU \(nic.link.mtu) is too large for AF_XDP: \(size) holds an MTU of \(limit). Lower it (ip link set \(nic.name) mtu \(limit))"
   }
+
+  /// A veth hands VLAN tags over beside the frame, where XDP does not see them, and only its peer can change that.
+  private func tagsBeside(_ nic: NIC) -> String? {
+    let needsTags =
+      nic.name == underlay.name && underlayVLAN != nil
+      || configuration.segments.flatMap(\.ports).contains { $0.name == nic.name && $0.vlan != .untagged }
+    return nic.handsTagsBeside && needsTags ? Self.tagsBesideReason : nil
+  }
+
+  static let tagsBesideReason = "a veth hands VLAN tags over where XDP does not see them"
+  /// What to do about that, but for `--io raw`.
+  static let tagsBesideAdvice = "put them into the frames at its peer (ethtool -K PEER tx-vlan-hw-insert off tx-vlan-stag-hw-insert off)"
 
   /// Bytes that the outer headers take from the underlay's MTU.
   var overhead: Int { local.isIPv4 ? VXLAN.overheadIPv4 : VXLAN.overheadIPv6 }
@@ -168,6 +181,11 @@ struct Plan: Sendable {
     warnings += configuration.warnings
     if !underlay.link.isUp {
       warnings.append("\(underlay.name) is down: nothing will pass until it is up (ip link set \(underlay.name) up)")
+    }
+    for nic in nics where configuration.io == .xdp || configuration.io == .xdpSKB {
+      guard let obstacle = tagsBeside(nic) else { continue }
+      warnings.append(
+        "\(nic.name): \(obstacle): \(Self.tagsBesideAdvice), or use --io raw")
     }
     for nic in nics.dropFirst() {
       if !nic.link.isUp { warnings.append("\(nic.name) is down: nothing will pass until it is up (ip link set \(nic.name) up)") }
