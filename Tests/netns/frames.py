@@ -105,7 +105,7 @@ def inner_ip(number, version, tos=0, ttl=64, df=False, source=mac(0x10), destina
         ethernet /= Dot1Q(vlan=vlan)
     ip = IP(src="198.51.100.10", dst="198.51.100.99", tos=tos, ttl=ttl, flags="DF" if df else 0) if version == 4 else \
         IPv6(src="2001:db8:1::10", dst="2001:db8:1::99", tc=tos, hlim=ttl)
-    return bytes(ethernet / ip / UDP(sport=7001, dport=7002) / (b"marked %06d" % number))
+    return bytes(ethernet / ip / UDP(sport=7001, dport=7002) / (b"marked %06d" % number + bytes(20)))
 
 
 def number_of(frame):

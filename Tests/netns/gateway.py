@@ -15,8 +15,10 @@ KERNEL = os.environ.get("VXGW_DUT", "vxgw") == "kernel"
 IO_MODES = ["kernel"] if KERNEL else ["xdp", "xdp-skb", "raw"]
 WORKERS = [1] if KERNEL else [1, 2]
 FAR_ENDS = ["kernel"] if KERNEL else ["kernel", "vxgw"]
+OUTER_ECN = [0, 1, 2, 2 if KERNEL else 3]  # by the inner ECN; for CE the kernel goes by RFC 3168, vxgw by RFC 6040
 
-__all__ = ["BINARY", "FAR_ENDS", "FLOOD", "IO_MODES", "KERNEL", "WORKERS", "Entry", "KernelGateway", "Settings", "start_gateway"]
+__all__ = ["BINARY", "FAR_ENDS", "FLOOD", "IO_MODES", "KERNEL", "OUTER_ECN", "WORKERS", "Entry", "KernelGateway", "Settings",
+           "start_gateway"]
 
 
 def start_gateway(space, settings, far=None):

@@ -18,8 +18,8 @@ def tos(value, _):
     return ["tos", value if value == "inherit" else hex(value)]  # a number is hexadecimal there, with or without 0x
 
 
-def udpcsum(value, ipv6):
-    return {"on": ["udpcsum"], "off": [] if ipv6 else ["noudpcsum"], "auto": []}[value]  # it is IPv4's
+def udpcsum(value, _):
+    return {"on": ["udpcsum"], "off": ["noudpcsum"], "auto": []}[value]
 
 
 # What vxgw's options are called at `ip link add … type vxlan`: functions of the value and of whether the underlay is IPv6.

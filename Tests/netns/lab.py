@@ -157,7 +157,7 @@ class Namespace:
 
     def enable_ipv6(self, device):
         """No advertisement is listened to and no duplicate looked for, so that addresses can be used at once."""
-        settings = {"disable_ipv6": 0, "accept_ra": 0, "accept_dad": 0, "dad_transmits": 0}
+        settings = {"accept_ra": 0, "accept_dad": 0, "dad_transmits": 0, "disable_ipv6": 0}
         self.run("sysctl", "-qw", *[f"net/ipv6/conf/{device}/{key}={value}" for key, value in settings.items()])
 
     def offloads(self, device):
@@ -195,12 +195,14 @@ def enter(descriptor):
 
 
 class PacketSocket:
-    """An AF_PACKET socket: sends frames out of a device exactly as given and sees those that come in, not those that go out."""
+    """An AF_PACKET socket: sends frames out of a device exactly as given, and sees those that come in; or only those that go
+    out, with `outgoing`, for a bridge's port: at the other end of its cable AF_XDP may take them before any socket."""
 
-    def __init__(self, space, device):
+    def __init__(self, space, device, outgoing=False):
+        self.outgoing = outgoing
         with space.entered():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, int(not outgoing))
             self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
             self.socket.bind((device, ETH_P_ALL))
@@ -222,8 +224,8 @@ class PacketSocket:
         while (count is None or len(found) < count) and (left := deadline - time.monotonic()) > 0:
             self.socket.settimeout(left)
             with contextlib.suppress(TimeoutError):
-                frame = self._receive()
-                if matching(frame):
+                frame, outgoing = self._receive()
+                if outgoing == self.outgoing and matching(frame):
                     found.append(frame)
         assert count is None or len(found) == count, f"{len(found)} of {count} frames came within {seconds} s"
         return found
@@ -246,10 +248,13 @@ class PacketSocket:
             sender.join()
 
     def _receive(self):
-        """A frame as it was on the wire: the kernel has taken the outermost VLAN tag off, and tells it beside the frame."""
-        frame, [(_, _, extra)], _, _ = self.socket.recvmsg(65536, socket.CMSG_SPACE(AUXDATA.size))
+        """A frame as it was on the wire, for the kernel takes the outermost VLAN tag off and tells it beside the frame; and
+        whether it went out."""
+        frame, [(_, _, extra)], _, (_, _, kind, *_) = self.socket.recvmsg(65536, socket.CMSG_SPACE(AUXDATA.size))
         status, *_, tag, protocol = AUXDATA.unpack(extra)
-        return frame[:12] + struct.pack(">HH", protocol, tag) + frame[12:] if status & TP_STATUS_VLAN_VALID else frame
+        if status & TP_STATUS_VLAN_VALID:
+            frame = frame[:12] + struct.pack(">HH", protocol, tag) + frame[12:]
+        return frame, kind == socket.PACKET_OUTGOING
 
 
 def leftovers():

@@ -2,15 +2,16 @@
 under test, the others are what the case says.
 
     node0: 192.0.2.1        node1: 192.0.2.2        node2: 192.0.2.3
-      underlay ═══════════════ underlay ═══════════════ underlay       two are connected directly, three by a bridge
       vxgw                     kernel or vxgw           kernel or vxgw
+      underlay ══════╗            underlay ══════╗         underlay ═════╗
+                   fabric: port0               port1                   port2
 """
 
 from dataclasses import dataclass, field
 
 from gateway import FAR_ENDS, FLOOD, IO_MODES, KERNEL, Settings, start_gateway
-from lab import Lab, Namespace
-from topology import mac, overlay6, underlay, wire_underlay
+from lab import Lab, Namespace, PacketSocket
+from topology import mac, overlay6, underlay, wire_fabric
 from traffic import ChecksumWatch, ping, transfer
 
 
@@ -35,6 +36,7 @@ class Node:
     number: int
     space: Namespace
     underlay: str
+    fabric: Namespace
     gateway: object = None
     hosts: list = field(default_factory=list)
 
@@ -67,6 +69,10 @@ class Node:
         self.add_bridge(tap, name=bridge)
         return [self.add_host(f"{bridge}-{index}", bridge, mtu=self.space.links()[tap]["mtu"]) for index in range(count)]
 
+    def wire(self):
+        """What comes to this node on the underlay, whatever takes it there."""
+        return PacketSocket(self.fabric, f"port{self.number}", outgoing=True)
+
     def joined(self, group):
         """Whether the kernel has joined the group on the underlay NIC, as routers and snooping switches are told."""
         [entry] = self.space.json("ip", "-j", "maddr", "show", "dev", "underlay")
@@ -82,8 +88,9 @@ class Host:
 
 
 def make_nodes(lab: Lab, case, count=2):
-    nodes = [Node(number, lab.namespace(f"node{number}"), underlay(number + 1, case.ipv6)) for number in range(count)]
-    wire_underlay(lab, [node.space for node in nodes])
+    spaces = [lab.namespace(f"node{number}") for number in range(count)]
+    fabric = wire_fabric(lab, spaces)
+    nodes = [Node(number, space, underlay(number + 1, case.ipv6), fabric) for number, space in enumerate(spaces)]
     for node in nodes:
         node.space.address("underlay", node.underlay)
     return nodes

@@ -8,7 +8,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 
-from frames import BROADCAST, carries, encapsulate, is_marked, marked, number_of
+from frames import carries, encapsulate, is_marked, marked, number_of
 from gateway import IO_MODES, Settings, start_gateway
 from lab import Lab, PacketSocket, wait_until
 from routed import Routed
@@ -162,11 +162,15 @@ def test_mss_clamp(lab, clamp):
     """SYNs through the tunnel, both ways, offer what fits; other options and smaller offers stay, and the checksum is right."""
     net = Topology(lab)
     gateway = start_gateway(net.gw, Settings([net.far.underlay], options={"mss-clamp": clamp}))
+    ends = mac(0x50), mac(0x51)
     with PacketSocket(net.host, "eth0") as lan, PacketSocket(net.far.overlay, net.far.device) as tunnel:
+        for sender, receiver, address in ((lan, tunnel, ends[0]), (tunnel, lan, ends[1])):
+            sender.send(marked(1, address))
+            receiver.receive(is_marked, 1)
         for version, largest in CLAMPED[clamp].items():
             for flags, offer, expected in (("S", 1460, largest), ("SA", 1460, largest), ("S", 536, 536), ("A", 1460, 1460)):
-                for sender, receiver in ((lan, tunnel), (tunnel, lan)):
-                    ethernet = Ether(src=mac(0x50 if sender is lan else 0x51), dst=BROADCAST)
+                for sender, receiver, (source, destination) in ((lan, tunnel, ends), (tunnel, lan, ends[::-1])):
+                    ethernet = Ether(src=source, dst=destination)
                     ip = IPv6(src=overlay6(77), dst=overlay6(78)) if version == 6 else IP(src="198.51.100.77", dst="198.51.100.78")
                     tcp = TCP(sport=7001, dport=7002, flags=flags, options=[("NOP", None), ("MSS", offer), ("WScale", 7)])
                     sender.send(ethernet / ip / tcp / b"marked 000000")

@@ -60,18 +60,19 @@ PROXY = {
     "unsolicited advertisement": (OTHERS["unsolicited advertisement"], False, True),
     "another ICMPv6 message": (OTHERS["another ICMPv6 message"], False, True),
 }
+GOES_ON = not KERNEL  # which keeps them from VTEPs that nobody else may tell of a host that has moved
 SUPPRESS = {
     "request": (arp(KNOWN), True, False),
     "request to one": (arp(KNOWN, to=KNOWN), False, True),
     "request for somebody unknown": (arp(UNKNOWN), False, True),
-    "probe": (arp(KNOWN, sender="0.0.0.0"), False, False),
-    "gratuitous request": (arp(KNOWN, sender=ip(KNOWN)), False, False),
+    "probe": (arp(KNOWN, sender="0.0.0.0"), False, GOES_ON),
+    "gratuitous request": (arp(KNOWN, sender=ip(KNOWN)), False, GOES_ON),
     "reply": (OTHERS["reply"], False, True),
     "solicitation": (solicitation(KNOWN), True, False),
     "solicitation to one": (solicitation(KNOWN, to=KNOWN), False, True),
     "solicitation for somebody unknown": (solicitation(UNKNOWN), False, True),
-    "duplicate address detection": (solicitation(KNOWN, source="::"), False, False),
-    "unsolicited advertisement": (OTHERS["unsolicited advertisement"], False, False),
+    "duplicate address detection": (solicitation(KNOWN, source="::"), False, GOES_ON),
+    "unsolicited advertisement": (OTHERS["unsolicited advertisement"], False, GOES_ON),
     "another ICMPv6 message": (OTHERS["another ICMPv6 message"], False, True),
 }
 

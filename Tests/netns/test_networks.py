@@ -67,7 +67,7 @@ def test_2_multicast(lab, case):
     learned = {(end.mac, node.underlay, "") for node, end in zip(nodes[1:], ends[1:])}
     assert nodes[0].gateway.destinations() == flood_list(group) | learned
 
-    wires = [PacketSocket(node.space, "underlay") for node in nodes[1:]]
+    wires = [node.wire() for node in nodes[1:]]
     with PacketSocket(nodes[0].space, "vxlan0") as tap:
         tap.send(marked(0, ends[0].mac))
         tap.send(marked(1, ends[0].mac, ends[1].mac))
@@ -117,7 +117,7 @@ def test_4_vtep_group_by_hand(lab, case):
     reach(ends[0], ends[1])
     reach(ends[0], ends[2])
 
-    wires = [PacketSocket(node.space, "underlay") for node in nodes[1:]]
+    wires = [node.wire() for node in nodes[1:]]
     with PacketSocket(nodes[0].space, "vxlan0") as tap:
         tap.send(marked(0, ends[0].mac))
         assert [len(wire.receive(carries(is_marked), seconds=0.3)) for wire in wires] == [1, 1]
@@ -158,7 +158,7 @@ def test_5_fdb_by_hand(lab, case):
     by_hand = flood_list(*nodes[1:]) | {(node.hosts[0].mac, node.underlay, "permanent") for node in nodes[1:]}
     assert nodes[0].gateway.destinations() == by_hand
 
-    wires = [PacketSocket(node.space, "underlay") for node in nodes[1:]]
+    wires = [node.wire() for node in nodes[1:]]
     with PacketSocket(near.space, "eth0") as container:
         for destination, copies in ((far.mac, [1, 0]), (other.mac, [0, 1]), (mac(0x77), [1, 1]), (BROADCAST, [1, 1])):
             container.send(marked(0, near.mac, destination))
@@ -185,7 +185,7 @@ def test_6_arp_by_hand(lab, case):
         for address in (other.hosts[0].address, other.hosts[0].address6):
             node.gateway.neighbour("add", address, other.hosts[0].mac)
     near, far = (node.hosts[0] for node in nodes)
-    with PacketSocket(nodes[1].space, "underlay") as wire:
+    with nodes[1].wire() as wire:
         for address in (far.address, far.address6):
             assert ping(near.space, address, count=5) == 0
         assert wire.receive(carries(is_arp_or_nd), seconds=0.2) == []

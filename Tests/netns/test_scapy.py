@@ -14,7 +14,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from frames import decapsulate
-from gateway import IO_MODES, KERNEL, Settings, start_gateway
+from gateway import IO_MODES, KERNEL, OUTER_ECN, Settings, start_gateway
 from lab import PacketSocket
 from topology import Topology, mac, overlay6
 
@@ -96,13 +96,13 @@ def outer_of(net, inner, received, checksum):
 def inner_ecn(inner):
     packet = Ether(inner)
     tos = packet[IP].tos if packet.payload and IP in packet else packet[IPv6].tc if IPv6 in packet else 0
-    return min(tos & 3, 2)
+    return OUTER_ECN[tos & 3]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{'ipv6' if case[1] else 'ipv4'}-checksum-{case[2]}")
 def site(request, lab):
     io, ipv6, checksum = request.param
-    net = Topology(lab, ipv6=ipv6)
+    net = Topology(lab, ipv6=ipv6, queues=(1, 1))  # one queue: frames arrive in the order in which they were sent
     net.host.ip("link", "set", "eth0", "mtu", 1500)
     options = {"inner-vlan": "keep", "mss-clamp": "off", "udpcsum": checksum}
     gateway = start_gateway(net.gw, Settings([net.far.underlay], io=io, local=net.gateway, options=options))

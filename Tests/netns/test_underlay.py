@@ -106,7 +106,7 @@ def test_link_flaps(lab, case):
         node.start(case, [group], {42: ["lan"]})
     [[near], [far]] = (node.hosts for node in nodes)
     assert ping(near.space, far.address, count=3) == 0
-    with PacketSocket(nodes[1].space, "underlay") as wire:
+    with nodes[1].wire() as wire:
         nodes[0].space.ip("link", "set", "underlay", "down")
         assert ping(near.space, far.address, count=2) == 100
         wire.receive(lambda frame: is_report(frame, group), seconds=0)

@@ -43,18 +43,17 @@ def overlay6(number):
     return f"2001:db8:1::{number:x}"
 
 
-def wire_underlay(lab, spaces, queues=1):
-    """Connects the `underlay` of two namespaces to each other, those of more to a bridge. The first is the gateway's."""
+def wire_fabric(lab, spaces, queues=1):
+    """Connects the `underlay` of some namespaces with a bridge, the first's to `port0` and so on; returns the bridge's. The
+    first has MAC 01, the others 20, 21, …"""
     number = [0x01, *range(0x20, 0x1F + len(spaces))]
-    if len(spaces) == 2:
-        lab.veth((spaces[1], "underlay", mac(number[1])), (spaces[0], "underlay", mac(number[0])), queues)
-        return
     fabric = lab.namespace("fabric")
     fabric.ip("link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
     fabric.ip("link", "set", "bridge", "up")
     for index, space in enumerate(spaces):
         lab.veth((space, "underlay", mac(number[index])), (fabric, f"port{index}", mac(0x70 + index)), queues)
         fabric.ip("link", "set", f"port{index}", "master", "bridge")
+    return fabric
 
 
 @dataclass
@@ -87,7 +86,10 @@ class Topology:
         self.host = self.add_host("host", "lan", queues[1])
 
     def wire_underlay(self, queues):
-        wire_underlay(self.lab, [self.gw, *self.spaces], queues)
+        if len(self.spaces) == 1:
+            self.lab.veth((self.spaces[0], "underlay", mac(0x20)), (self.gw, "underlay", mac(0x01)), queues)
+        else:
+            wire_fabric(self.lab, [self.gw, *self.spaces], queues)
 
     def add_vtep(self, space, index=0, vni=None, overlay=None):
         """A kernel VTEP in `space` that knows the gateway as its only remote. Its device may live in another namespace."""

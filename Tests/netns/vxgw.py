@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import execute, wait_until
-from settings import Entry
+from settings import Entry, is_group
 
 BINARY = Path(os.environ.get("VXGW", Path(__file__).parents[2] / ".build/release/vxgw")).absolute()
 READY = "vxgw: ready:"
