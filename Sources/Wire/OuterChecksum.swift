@@ -42,6 +42,17 @@ public enum OuterChecksum {
     return UInt64(start % 2 == 0 ? sum : sum.byteSwapped)
   }
 
+  /// Whether the UDP checksum of a received packet is partial (see `PartialChecksum`): nobody can say whether it was right.
+  public static func isPartial(_ packet: RawSpan, ip: Int, isIPv6: Bool, datagram: Range<Int>) -> Bool {
+    packet.big16(at: datagram.lowerBound + 6) == Checksum.fold(pseudoHeader(packet, ip, isIPv6, datagram))
+  }
+
+  private static func pseudoHeader(_ packet: RawSpan, _ ip: Int, _ isIPv6: Bool, _ datagram: Range<Int>) -> UInt64 {
+    isIPv6
+      ? Checksum.pseudoHeader(ipv6: packet, at: ip, protocol: IPProtocol.udp, length: datagram.count)
+      : Checksum.pseudoHeader(ipv4: packet, at: ip, protocol: IPProtocol.udp, length: datagram.count)
+  }
+
   /// Whether the UDP checksum of a received packet is right. Reads the whole datagram. A field of zero means that
   /// there is none: ask for that before. Traps when something lies outside.
   ///
@@ -49,10 +60,6 @@ public enum OuterChecksum {
   ///   - ip: offset of the IP header.
   ///   - datagram: UDP header and data, by the UDP header's length field.
   public static func isRight(_ packet: RawSpan, ip: Int, isIPv6: Bool, datagram: Range<Int>) -> Bool {
-    let pseudoHeader =
-      isIPv6
-      ? Checksum.pseudoHeader(ipv6: packet, at: ip, protocol: IPProtocol.udp, length: datagram.count)
-      : Checksum.pseudoHeader(ipv4: packet, at: ip, protocol: IPProtocol.udp, length: datagram.count)
-    return Checksum.fold(pseudoHeader &+ Checksum.sum(packet, datagram)) == 0xffff
+    Checksum.fold(pseudoHeader(packet, ip, isIPv6, datagram) &+ Checksum.sum(packet, datagram)) == 0xffff
   }
 }

@@ -54,6 +54,10 @@ extension Configuration {
     let address = try ipAddress(text)
     if address.isMulticast { throw Mistake("a multicast group; a VTEP has an address of its own. For groups there is --group") }
     if address.isMartianSource { throw Mistake("no VTEP can have this address (RFC 6890)") }
+    // fe80::/10 (RFC 4291 section 2.5.6).
+    if !address.isIPv4 && address.high >> 54 == 0x3fa {
+      throw Mistake("a link-local address, of which every link has its own; give the VTEP a global or a unique local one")
+    }
     return address
   }
 

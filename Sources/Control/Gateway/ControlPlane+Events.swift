@@ -147,9 +147,11 @@ extension ControlPlane {
   }
 
   /// Tells who listens of an FDB entry.
-  func tell(_ verb: MonitorEvent.FDBVerb, _ key: FDBKey, _ entry: FDBEntry?) {
+  ///
+  /// - Parameter before: where its names are, if what it refers to has gone.
+  func tell(_ verb: MonitorEvent.FDBVerb, _ key: FDBKey, _ entry: FDBEntry?, before: Overlay? = nil) {
     guard events.hasListeners, let entry else { return }
-    for row in reporter.entries(key, entry, overlay) { events.publish(.fdb(verb, row)) }
+    for row in reporter.entries(key, entry, before ?? overlay) { events.publish(.fdb(verb, row)) }
   }
 
   // MARK: The operator

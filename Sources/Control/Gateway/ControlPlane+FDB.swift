@@ -75,11 +75,11 @@ extension ControlPlane {
   }
 
   /// Takes an entry out, and what it was the last to name.
-  mutating func removeEntry(_ key: FDBKey) {
+  mutating func removeEntry(_ key: FDBKey, before: Overlay? = nil) {
     let old = forwarding.fdb.lookUp(key)
     forgetEntry(key)
     forwarding.fdb.remove(key)
-    tell(.deleted, key, old)
+    tell(.deleted, key, old, before: before)
   }
 
   private mutating func forgetEntry(_ key: FDBKey) {

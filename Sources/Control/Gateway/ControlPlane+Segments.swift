@@ -49,11 +49,12 @@ extension ControlPlane {
 
   /// Its local ports have gone. Workers stop to use it before what the FDB has of it goes.
   private mutating func removeSegment(_ index: Int) {
+    removeNeighbours(of: index)
+    let before = overlay
     let remotes = overlay.segments[index]?.remotes ?? []
     overlay.removeSegment(index)
     applyTopology()
-    purge { key, _ in Int(key >> 48) == index }
-    removeNeighbours(of: index)
+    purge(before: before) { key, _ in Int(key >> 48) == index }
     for remote in remotes { noteNaming(remote) }
     do { try followGroups() } catch { log.warning("\(error)") }
   }
@@ -159,9 +160,10 @@ extension ControlPlane {
   /// Takes local ports out: first the workers stop to use them, then their FDB entries go, then devices that nobody uses.
   private mutating func removeEnds(_ numbers: [Int]) throws {
     let leaving = numbers.compactMap { number in overlay.ends[number].map { (number: number, end: $0) } }
+    let before = overlay
     for (number, _) in leaving { overlay.removeEnd(number) }
     applyTopology()
-    purge { _, entry in entry.destination.isPort && numbers.contains(entry.destination.index) }
+    purge(before: before) { _, entry in entry.destination.isPort && numbers.contains(entry.destination.index) }
     for device in Set(leaving.map(\.end.device)) {
       if overlay.isUsed(device) {
         try assembly.updateRole(of: device, overlay)
@@ -174,11 +176,11 @@ extension ControlPlane {
   }
 
   /// Takes every FDB entry out for which `isOver` holds.
-  private mutating func purge(_ isOver: (FDBKey, FDBEntry) -> Bool) {
+  private mutating func purge(before: Overlay, _ isOver: (FDBKey, FDBEntry) -> Bool) {
     var leaving: [FDBKey] = []
     forwarding.fdb.forEach { key, entry in
       if isOver(key, entry) { leaving.append(key) }
     }
-    for key in leaving { removeEntry(key) }
+    for key in leaving { removeEntry(key, before: before) }
   }
 }
