@@ -10,8 +10,18 @@ import Wire
 /// A batch goes through each stage as a whole, so that memory loads overlap. What came from the underlay can only reach
 /// local ports.
 public struct Decapsulator: ~Copyable, Sendable {
-  private let settings: TunnelSettings
+  // What the settings come to, one by one: a struct of this size is copied whole wherever a function reads it.
+  private let local: IPAddress
+  private let port: UInt16
   private let isIPv4: Bool
+  /// Whether anything may be wrong with a UDP checksum: one that is zero over IPv6, or one that is verified.
+  private let looksAtUDPChecksum: Bool
+  private let verifiesUDPChecksum: Bool
+  private let acceptsZeroUDP: Bool
+  private let reservedBits: UInt64
+  private let segmentSizeLimit: UInt16
+  private let learning: Bool
+  private let onlyListed: Bool
   private var packets: FixedBuffer<Packet>
   private var count = 0
   // One-entry caches: packets come in runs from one VTEP for one VNI.
@@ -31,14 +41,25 @@ public struct Decapsulator: ~Copyable, Sendable {
     var vtep: Int32 = -1
     var source: FDBKey = 0
     var destination: FDBKey = 0
+    /// Their places in the FDB.
+    var sourceHome: UInt32 = 0
+    var destinationHome: UInt32 = 0
     var outerDS: UInt8 = 0
     /// A tag that is to be taken off.
     var hasPriorityTag = false
   }
 
   public init(settings: TunnelSettings, batch: Int) {
-    self.settings = settings
+    local = settings.local
+    port = settings.port
     isIPv4 = settings.local.isIPv4
+    verifiesUDPChecksum = settings.verifiesUDPChecksum
+    acceptsZeroUDP = settings.local.isIPv4 || settings.acceptsZeroUDP6
+    looksAtUDPChecksum = settings.verifiesUDPChecksum || !settings.local.isIPv4 && !settings.acceptsZeroUDP6
+    reservedBits = settings.reservedBits
+    segmentSizeLimit = settings.segmentSizeLimit
+    learning = settings.learning
+    onlyListed = settings.onlyListed
     packets = FixedBuffer(repeating: Packet(), count: batch)
   }
 
@@ -62,8 +83,8 @@ public struct Decapsulator: ~Copyable, Sendable {
     var packet = Packet()
     packet.frame = frame
     if let reason = readHeaders(&packet, forwarding, topology, egress.umem) { return egress.drop(frame, reason) }
-    forwarding.fdb.prefetch(packet.source)
-    forwarding.fdb.prefetch(packet.destination)
+    packet.sourceHome = forwarding.fdb.prefetch(packet.source)
+    packet.destinationHome = forwarding.fdb.prefetch(packet.destination)
     packets[count] = packet
     count &+= 1
   }
@@ -82,14 +103,17 @@ public struct Decapsulator: ~Copyable, Sendable {
     }
     var outer = Outer()
     if let reason = isIPv4 ? readIPv4(bytes, network, &outer) : readIPv6(bytes, network, &outer) { return reason }
-    guard outer.destination == settings.local || topology.listens(to: outer.destination) else { return .ipInvalidDestination }
+    guard outer.destination == local || topology.listens(to: outer.destination) else { return .ipInvalidDestination }
 
     let udp = outer.udp
-    guard bytes.big16(at: udp &+ 2) == settings.port else { return .ipInvalidDestination }
-    let udpLength = Int(bytes.big16(at: udp &+ 4))
+    let inner = udp &+ 16
+    // UDP and VXLAN headers and inner Ethernet header, checked at once.
+    let head = bytes.extracting(udp..<inner &+ Ethernet.headerLength)
+    guard head.big16(at: 2) == port else { return .ipInvalidDestination }
+    let udpLength = Int(head.big16(at: 4))
     guard udpLength >= 16 &+ Ethernet.headerLength, udpLength <= outer.room else { return .udpInvalidLength }
-    if settings.verifiesUDPChecksum || !isIPv4, let reason = checkUDP(bytes, network, udp, udpLength) { return reason }
-    let header = bytes.big64(at: udp &+ 8)
+    if looksAtUDPChecksum, let reason = checkUDP(bytes, network, udp, udpLength) { return reason }
+    let header = head.big64(at: 8)
     guard header & UInt64(VXLAN.validVNI) << 32 != 0 else { return .vxlanInvalidHeader }
 
     let vni = UInt32(truncatingIfNeeded: header) >> 8
@@ -98,17 +122,16 @@ public struct Decapsulator: ~Copyable, Sendable {
       lastVNI = vni
     }
     guard lastSegment >= 0 else { return .vniNotFound }
-    guard header & settings.reservedBits == 0 else { return .vxlanReservedBits }
+    guard header & reservedBits == 0 else { return .vxlanReservedBits }
     packet.segment = Int32(truncatingIfNeeded: lastSegment)
     if let reason = readSource(outer.source, forwarding) { return reason }
     packet.vtep = Int32(truncatingIfNeeded: lastVTEP)
 
-    let inner = udp &+ 16
-    let destination = bytes.mac(at: inner)
-    let source = bytes.mac(at: inner &+ 6)
+    let destination = head.mac(at: 16)
+    let source = head.mac(at: 22)
     guard !source.isMulticast && !source.isZero else { return .macInvalidSource }
     guard !destination.isLinkLocalGroup else { return .linkLocalGroup }
-    if EtherType.isTag(bytes.big16(at: inner &+ 12)) && !topology.segments[lastSegment].keepsInnerTags {
+    if EtherType.isTag(head.big16(at: 28)) && !topology.segments[lastSegment].keepsInnerTags {
       guard Self.hasOnlyPriority(bytes, inner) else { return .innerVLAN }
       packet.hasPriorityTag = true
     }
@@ -175,9 +198,9 @@ public struct Decapsulator: ~Copyable, Sendable {
   /// Zero is no checksum: always right over IPv4 (RFC 7348 section 5), over IPv6 where it is allowed (RFC 6935).
   @inline(never)
   private func checkUDP(_ bytes: RawSpan, _ network: Int, _ udp: Int, _ length: Int) -> DropReason? {
-    if bytes.big16(at: udp &+ 6) == 0 { return isIPv4 || settings.acceptsZeroUDP6 ? nil : .udpChecksum }
+    if bytes.big16(at: udp &+ 6) == 0 { return acceptsZeroUDP ? nil : .udpChecksum }
     // The kernel leaves the outer checksum to a NIC as well; between veths there is none.
-    guard settings.verifiesUDPChecksum, !OuterChecksum.isPartial(bytes, ip: network, isIPv6: !isIPv4, datagram: udp..<udp &+ length) else {
+    guard verifiesUDPChecksum, !OuterChecksum.isPartial(bytes, ip: network, isIPv6: !isIPv4, datagram: udp..<udp &+ length) else {
       return nil
     }
     return OuterChecksum.isRight(bytes, ip: network, isIPv6: !isIPv4, datagram: udp..<udp &+ length) ? nil : .udpChecksum
@@ -203,14 +226,14 @@ public struct Decapsulator: ~Copyable, Sendable {
   @inline(never)
   private mutating func lookUpSource(_ source: IPAddress, _ forwarding: borrowing Forwarding) -> DropReason? {
     lastVTEP = -1
-    guard !source.isMartianSource, source != settings.local else { return .ipInvalidSource }
-    let remote = settings.source(source)
+    guard !source.isMartianSource, source != local else { return .ipInvalidSource }
+    let remote = Remote(source, port: port)
     if let index = forwarding.vteps.index(of: remote) {
-      if settings.onlyListed && !forwarding.vteps.isListed(index) { return .vtepNotListed }
+      if onlyListed && !forwarding.vteps.isListed(index) { return .vtepNotListed }
       lastVTEP = index
-    } else if settings.onlyListed {
+    } else if onlyListed {
       return .vtepNotListed
-    } else if settings.learning, let (index, isNew) = forwarding.vteps.add(remote) {
+    } else if learning, let (index, isNew) = forwarding.vteps.add(remote) {
       lastVTEP = index
       discovered = discovered || isNew
     }
@@ -256,8 +279,8 @@ public struct Decapsulator: ~Copyable, Sendable {
 
   @inline(__always)
   private func verdict(_ packet: Packet, _ tick: UInt32, _ forwarding: borrowing Forwarding) -> FDB.Verdict {
-    if settings.learning && packet.vtep >= 0 {
-      return forwarding.fdb.learn(packet.source, at: .vtep(Int(packet.vtep)), tick: tick)
+    if learning && packet.vtep >= 0 {
+      return forwarding.fdb.learn(packet.source, from: packet.sourceHome, at: .vtep(Int(packet.vtep)), tick: tick)
     }
     // Our own frames come back whether or not we learn.
     return forwarding.fdb.lookUp(packet.source)?.isOurs ?? false ? .ours : .known
@@ -277,16 +300,15 @@ public struct Decapsulator: ~Copyable, Sendable {
     if packet.outerDS & 3 != 0 && !Self.propagateCongestion(frame, packet.outerDS, &egress.umem) {
       return egress.drop(frame, .ipTunnelECN)
     }
-    if let transport = TransportHeader(egress.umem.bytes(frame)) {
-      egress.completeChecksum(&frame, transport)
-      if transport.isTCP && settings.segmentSizeLimit != 0 && packet.vtep >= 0 {
-        egress.lowerSegmentSize(frame, transport, to: Int(packet.vtep), settings.segmentSizeLimit, forwarding)
+    if let isSYN = egress.completeChecksum(&frame) {
+      if isSYN && segmentSizeLimit != 0 && packet.vtep >= 0 {
+        egress.lowerSegmentSize(frame, to: Int(packet.vtep), segmentSizeLimit, forwarding)
       }
     } else if topology.snoops && topology.segments[Int(packet.segment)].options.contains(.suppress) {
       egress.snoop(frame, Int(packet.segment), at: .vtep(Int(max(0, packet.vtep))), forwarding)
     }
     let isGroup = packet.destination & 0x0100_0000_0000 != 0
-    if !isGroup, let entry = forwarding.fdb.lookUp(packet.destination) {
+    if !isGroup, let entry = forwarding.fdb.lookUp(packet.destination, from: packet.destinationHome) {
       guard entry.destination.isPort else { return egress.drop(frame, .splitHorizon) }
       return egress.deliver(frame, to: topology.localPorts[entry.destination.index])
     }

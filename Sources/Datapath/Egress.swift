@@ -66,29 +66,48 @@ public struct Egress: ~Copyable, Sendable {
   func count(_ counter: WorkerCounter) { counters.add(1, to: counter.index) }
 
   /// Completes the transport checksum if it is partial.
+  ///
+  /// - Returns: whether the frame is a TCP SYN; nil when it has no transport header.
   @inline(__always)
-  mutating func completeChecksum(_ frame: inout Frame, _ transport: TransportHeader) {
-    if frame.checksumIsComplete { return }
+  mutating func completeChecksum(_ frame: inout Frame) -> Bool? {
+    let counters = self.counters
     var bytes = umem.mutableBytes(frame)
-    if PartialChecksum.complete(&bytes, transport) { count(.checksumsCompleted) }
-    frame.checksumIsComplete = true
+    guard let transport = TransportHeader(bytes.bytes) else { return nil }
+    return Self.completeChecksum(&frame, &bytes, transport, counters)
   }
+
+  @inline(__always)
+  private static func completeChecksum(
+    _ frame: inout Frame, _ bytes: inout MutableRawSpan, _ transport: TransportHeader, _ counters: Counters
+  ) -> Bool {
+    if !frame.checksumIsComplete {
+      if PartialChecksum.complete(&bytes, transport) { counters.add(1, to: WorkerCounter.checksumsCompleted.index) }
+      frame.checksumIsComplete = true
+    }
+    return transport.isTCP && bytes.bytes.byte(at: transport.start &+ 13) & 0x02 != 0
+  }
+
+  /// The same, and what the outer header follows from.
+  @inline(__always)
+  mutating func completeChecksum(_ frame: inout Frame, hashKey: UInt64) -> (inner: FrameHeaders, isSYN: Bool) {
+    let counters = self.counters
+    var bytes = umem.mutableBytes(frame)
+    guard let transport = TransportHeader(bytes.bytes) else { return (readOther(frame, hashKey: hashKey), false) }
+    let isSYN = Self.completeChecksum(&frame, &bytes, transport, counters)
+    return (FrameHeaders(bytes.bytes, transport, key: hashKey), isSYN)
+  }
+
+  /// What the outer header follows from, of a frame that is no whole TCP or UDP.
+  @inline(never)
+  func readOther(_ frame: Frame, hashKey: UInt64) -> FrameHeaders { FrameHeaders(umem.bytes(frame), key: hashKey) }
 
   /// Makes a TCP SYN that goes to a VTEP, or comes from it, offer no more than fits on the way.
-  @inline(__always)
-  mutating func lowerSegmentSize(
-    _ frame: Frame, _ transport: TransportHeader, to vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding
-  ) {
-    if umem.bytes(frame).byte(at: transport.start &+ 13) & 0x02 != 0 { lowerSYN(frame, transport, vtep, limit, forwarding) }
-  }
-
   @inline(never)
-  private mutating func lowerSYN(
-    _ frame: Frame, _ transport: TransportHeader, _ vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding
-  ) {
+  mutating func lowerSegmentSize(_ frame: Frame, to vtep: Int, _ limit: UInt16, _ forwarding: borrowing Forwarding) {
     // A VTEP without header: the SYN waits, or the way back is not known yet; packet too big will do.
     guard let info = forwarding.vteps.headerInfo(vtep) else { return }
     var bytes = umem.mutableBytes(frame)
+    guard let transport = TransportHeader(bytes.bytes) else { return }
     if TCPSegmentSize.lower(&bytes, transport, mtu: info.innerMTU, limit: limit) { count(.segmentSizesLowered) }
   }
 

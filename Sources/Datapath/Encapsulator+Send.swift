@@ -193,7 +193,7 @@ extension Encapsulator {
       guard let entry = waiting.removeFirst() else { return }
       if forwarding.vteps.isResolved(entry.vtep) {
         egress.count(.waitingLeft)
-        let inner = readOther(entry.frame, egress.umem)
+        let inner = egress.readOther(entry.frame, hashKey: hashKey)
         encapsulate(entry.frame, inner, to: entry.vtep, vni: entry.vni, from: entry.local, now, forwarding, topology, &egress)
       } else if now.milliseconds >= entry.deadline {
         egress.count(.waitingLeft)

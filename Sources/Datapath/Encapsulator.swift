@@ -37,6 +37,9 @@ public struct Encapsulator: ~Copyable, Sendable {
     var frame = Frame(start: 0, length: 0)
     var source: FDBKey = 0
     var destination: FDBKey = 0
+    /// Their places in the FDB.
+    var sourceHome: UInt32 = 0
+    var destinationHome: UInt32 = 0
     /// Number of the local port, and index of its segment.
     var local: Int32 = -1
     var segment: Int32 = -1
@@ -81,8 +84,8 @@ public struct Encapsulator: ~Copyable, Sendable {
   ) {
     var classified = Classified(frame: frame, local: untagged)
     if let reason = readHeader(&classified, port, topology, &egress.umem) { return egress.drop(classified.frame, reason) }
-    forwarding.fdb.prefetch(classified.source)
-    forwarding.fdb.prefetch(classified.destination)
+    classified.sourceHome = forwarding.fdb.prefetch(classified.source)
+    classified.destinationHome = forwarding.fdb.prefetch(classified.destination)
     frames[count] = classified
     count &+= 1
   }
@@ -139,7 +142,7 @@ public struct Encapsulator: ~Copyable, Sendable {
     var kept = 0
     for index in 0..<count {
       let frame = frames[index]
-      switch forwarding.fdb.learn(frame.source, at: .port(Int(frame.local)), tick: tick) {
+      switch forwarding.fdb.learn(frame.source, from: frame.sourceHome, at: .port(Int(frame.local)), tick: tick) {
       case .known: break
       case .added:
         egress.count(.learned)
@@ -174,22 +177,21 @@ public struct Encapsulator: ~Copyable, Sendable {
     var frame = classified.frame
     let segment = topology.segments[Int(classified.segment)]
     if segment.options.answersNeighbours && answerNeighbour(frame, classified, segment, now, forwarding, topology, &egress) { return }
-    let transport = TransportHeader(egress.umem.bytes(frame))
-    let inner = readInner(&frame, transport, &egress)
+    let (inner, isSYN) = egress.completeChecksum(&frame, hashKey: hashKey)
     let isGroup = classified.destination & 0x0100_0000_0000 != 0
-    guard !isGroup || segment.options.contains(.hasGroupEntries), let entry = forwarding.fdb.lookUp(classified.destination) else {
-      return flood(frame, inner, classified, segment, segment.remotes, now, forwarding, topology, &egress)
+    guard !isGroup || segment.options.contains(.hasGroupEntries),
+      let entry = forwarding.fdb.lookUp(classified.destination, from: classified.destinationHome)
+    else {
+      return flood(frame, inner, isSYN, classified, segment, segment.remotes, now, forwarding, topology, &egress)
     }
     let index = entry.destination.index
     if isGroup || entry.destination.isList {
       // The bridge's other ports get their copies whatever the tunnel does.
       let list = entry.destination.isList ? topology.lists[index] : Topology.Span()
-      return flood(frame, inner, classified, segment, list, now, forwarding, topology, &egress)
+      return flood(frame, inner, isSYN, classified, segment, list, now, forwarding, topology, &egress)
     }
     if entry.destination.isVTEP {
-      if segmentSizeLimit != 0, let transport, transport.isTCP {
-        egress.lowerSegmentSize(frame, transport, to: index, segmentSizeLimit, forwarding)
-      }
+      if isSYN && segmentSizeLimit != 0 { egress.lowerSegmentSize(frame, to: index, segmentSizeLimit, forwarding) }
       encapsulate(frame, inner, to: index, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     } else if index == Int(classified.local) {
       egress.drop(frame, .samePort)
@@ -198,21 +200,11 @@ public struct Encapsulator: ~Copyable, Sendable {
     }
   }
 
-  /// What the outer header follows from. Completes the transport checksum, if it is partial, on the way.
-  @inline(__always)
-  private func readInner(_ frame: inout Frame, _ transport: TransportHeader?, _ egress: inout Egress) -> FrameHeaders {
-    guard let transport else { return readOther(frame, egress.umem) }
-    egress.completeChecksum(&frame, transport)
-    return FrameHeaders(egress.umem.bytes(frame), transport, key: hashKey)
-  }
-
-  @inline(never)
-  func readOther(_ frame: Frame, _ umem: borrowing UMEM) -> FrameHeaders { FrameHeaders(umem.bytes(frame), key: hashKey) }
-
   /// One copy for each remote of the list and each other local port; the last place gets the frame itself.
   @inline(never)
   private mutating func flood(
-    _ frame: Frame, _ inner: FrameHeaders, _ classified: Classified, _ segment: Topology.SegmentRecord, _ list: Topology.Span, _ now: Tick,
+    _ frame: Frame, _ inner: FrameHeaders, _ isSYN: Bool, _ classified: Classified, _ segment: Topology.SegmentRecord,
+    _ list: Topology.Span, _ now: Tick,
     _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress
   ) {
     let isAlone = segment.localPorts.count <= 1
@@ -224,8 +216,8 @@ public struct Encapsulator: ~Copyable, Sendable {
       if isAlone { return egress.drop(frame, .noRemote) }
     }
     let remotes = list.range
-    if segmentSizeLimit != 0, let transport = TransportHeader(egress.umem.bytes(frame)), transport.isTCP {
-      for index in remotes { egress.lowerSegmentSize(frame, transport, to: Int(topology.remotes[index]), segmentSizeLimit, forwarding) }
+    if isSYN && segmentSizeLimit != 0 {
+      for index in remotes { egress.lowerSegmentSize(frame, to: Int(topology.remotes[index]), segmentSizeLimit, forwarding) }
     }
     // The frame itself goes to the local ports if there are others, else to the last remote.
     for index in isAlone ? remotes.dropLast() : remotes {

@@ -22,7 +22,13 @@ extension FDB {
   /// - Parameter tick: seconds of the monotonic clock.
   @inline(__always)
   public func learn(_ key: FDBKey, at destination: Destination, tick: UInt32) -> Verdict {
-    if let entry = lookUp(key), entry == FDBEntry(destination, .learned, seen: tick) { return .known }
+    learn(key, from: UInt32(truncatingIfNeeded: home(key) &* 8), at: destination, tick: tick)
+  }
+
+  /// The same where `prefetch` has told the home bucket's first word.
+  @inline(__always)
+  func learn(_ key: FDBKey, from home: UInt32, at destination: Destination, tick: UInt32) -> Verdict {
+    if let entry = lookUp(key, from: home), entry == FDBEntry(destination, .learned, seen: tick) { return .known }
     return update(key, destination, tick)
   }
 

@@ -66,14 +66,25 @@ public struct FDB: ~Copyable, Sendable {
 
   /// Starts loading the home bucket of `key`.
   @inline(__always)
-  public func prefetch(_ key: FDBKey) { words.prefetch(home(key) &* 8) }
+  ///
+  /// - Returns: the bucket's first word, for `lookUp` and `learn`: hashing once is enough.
+  @discardableResult
+  public func prefetch(_ key: FDBKey) -> UInt32 {
+    let bucket = home(key) &* 8
+    words.prefetch(bucket)
+    return UInt32(truncatingIfNeeded: bucket)
+  }
 
   /// The entry of `key`, or nil.
   ///
   /// - Complexity: one cache line, rarely two.
   @inline(__always)
-  public func lookUp(_ key: FDBKey) -> FDBEntry? {
-    var bucket = home(key) &* 8
+  public func lookUp(_ key: FDBKey) -> FDBEntry? { lookUp(key, from: UInt32(truncatingIfNeeded: home(key) &* 8)) }
+
+  /// The same where `prefetch` has told the home bucket's first word.
+  @inline(__always)
+  func lookUp(_ key: FDBKey, from home: UInt32) -> FDBEntry? {
+    var bucket = Int(home)
     let end = bucket &+ Self.reach &* 8
     while bucket < end {
       let line = words.line(at: bucket)

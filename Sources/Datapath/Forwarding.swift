@@ -62,9 +62,6 @@ public struct TunnelSettings: Sendable {
   public var hashKey: UInt64 = .random(in: .min ... .max)
 
   public init(local: IPAddress) { self.local = local }
-
-  /// The remote that frames from `address` are learned to be behind.
-  func source(_ address: IPAddress) -> Remote { Remote(address, port: port) }
 }
 
 /// The FDB's key for a MAC address of a segment.

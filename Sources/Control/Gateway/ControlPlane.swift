@@ -85,6 +85,8 @@ struct ControlPlane: ~Copyable {
       for end in overlay.ends.indices { try prepareTAP(ofEnd: end) }
       try followGroups()
       try assembly.start()
+      // Ready means ready: a worker answers after its first round, in which its sockets got memory to receive into.
+      _ = assembly.snapshots()
       try awaitCarriers()
       try server.start()
       sayReady()
