@@ -4,8 +4,8 @@ import struct
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import IP, UDP, in4_chksum
+from scapy.layers.inet6 import IPv6, in6_chksum
 from scapy.layers.l2 import Dot1Q, Ether
 
 from topology import VNI, mac, underlay
@@ -94,6 +94,13 @@ def encapsulate(inner, ipv6=False, header=None, vni=VNI, tos=0, source=None, che
     udp = UDP(sport=50000, dport=4789, chksum=checksum if ipv6 or checksum else 0)
     header = header or bytes([8, 0, 0, 0, *vni.to_bytes(3, "big"), 0])
     return bytes(Ether(src=mac(0x20), dst=mac(0x01)) / ip / udp / (header + bytes(inner)))
+
+
+def right_checksum(packet):
+    """What the outer UDP checksum of a VXLAN packet has to be, by scapy's sums."""
+    ipv6 = packet[12:14] == b"\x86\xdd"
+    at, header, checksum = (54, IPv6, in6_chksum) if ipv6 else (34, IP, in4_chksum)
+    return checksum(17, header(packet[14:at]), packet[at:at + 6] + b"\0\0" + packet[at + 8:]) or 0xFFFF
 
 
 def inner_ip(number, version, tos=0, ttl=64, df=False, source=mac(0x10), destination=BROADCAST, vlan=None):

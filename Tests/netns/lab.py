@@ -71,11 +71,15 @@ class Lab:
         self.close()
 
     def namespace(self, name):
-        """A new namespace with loopback up and IPv6 off: no router solicitation disturbs exact counts."""
+        """A new namespace with loopback up and IPv6 off: no router solicitation disturbs exact counts. Nor does netfilter look
+        into bridged frames, which takes their trailers off and fragments them."""
         space = Namespace(self, name, f"{PREFIX}{self.directory.name[-4:]}-{name}")
         execute("ip", "netns", "add", space.name)
         self.namespaces.append(space)
-        space.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+        settings = ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"]
+        if Path("/proc/sys/net/bridge").exists():
+            settings += [f"net.bridge.bridge-nf-call-{tables}=0" for tables in ("iptables", "ip6tables", "arptables")]
+        space.run("sysctl", "-qw", *settings)
         space.ip("link", "set", "lo", "up")
         return space
 

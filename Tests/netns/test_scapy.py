@@ -73,7 +73,9 @@ def generate(dice, source, mtu):
     inside, inside_length = transport(dice, IPv6 in header)
     for tag in tags:
         ethernet /= tag
-    return bytes(ethernet / header / inside / payload(dice, mtu - header_length - inside_length - 4 * len(tags)))
+    frame = bytes(ethernet / header / inside / payload(dice, mtu - header_length - inside_length - 4 * len(tags)))
+    trailer = dice.choice([b"", b"", bytes(max(0, 60 - len(frame))), dice.randbytes(dice.randrange(1, 20))])  # NICs pad; some add
+    return frame + trailer if len(frame + trailer) <= 14 + mtu else frame
 
 
 @functools.cache
