@@ -19,7 +19,7 @@ public struct PortReservation: ~Copyable, Sendable {
     let socket = OwnedDescriptor(try systemCall("opening a UDP socket") { CLinux.socket(family, type, 0) })
     try SocketFilter.nothing.attach(to: socket.number)
     let number = socket.number
-    try systemCall("binding UDP \(text(address)) port \(port)") {
+    try systemCall("binding UDP \(address.text) port \(port)") {
       if address.isIPv4 {
         var name = sockaddr_in()
         name.sin_family = UInt16(AF_INET)
@@ -38,18 +38,5 @@ public struct PortReservation: ~Copyable, Sendable {
 
   private static func bind(_ socket: Int32, _ name: UnsafeRawBufferPointer) -> Int32 {
     unsafe CLinux.bind(socket, name.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(name.count))
-  }
-
-  /// As inet_ntop(3) writes it.
-  private static func text(_ address: IPAddress) -> String {
-    var octets = vxgw_address(address)
-    return unsafe String(unsafeUninitializedCapacity: Int(INET6_ADDRSTRLEN)) { buffer in
-      unsafe withUnsafeBytes(of: &octets) { octets in
-        // It can't fail: the families are the right ones, and the buffer is long enough for both.
-        let (family, first) = address.isIPv4 ? (AF_INET, 12) : (AF_INET6, 0)
-        unsafe inet_ntop(family, octets.baseAddress! + first, buffer.baseAddress, socklen_t(buffer.count))
-      }
-      return unsafe buffer.firstIndex(of: 0)!
-    }
   }
 }
