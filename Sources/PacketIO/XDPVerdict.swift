@@ -39,7 +39,7 @@ extension XDPVerdict: CustomStringConvertible {
     case .otherPort: "Left to the kernel: UDP to the VTEP's address, but to another port."
     case .otherVLAN: "Left to the kernel: in a VLAN, or without a tag, of which nothing is ours on this NIC."
     case .fragment:
-      "Left to the kernel: a fragment behind the first, which vxgw drops if it is to the VTEP's port. VTEPs must not fragment VXLAN packets (RFC 7348 section 4.3): raise the underlay's MTU."
+      "Left to the kernel: a fragment behind the first. VTEPs must not fragment VXLAN packets (RFC 7348 section 4.3): raise the underlay's MTU."
     case .options: "Left to the kernel: UDP to the VTEP's address with IPv4 options."
     case .extensionHeader: "Left to the kernel: IPv6 extension headers in a packet to the VTEP's address."
     case .truncated: "Left to the kernel: it ends inside the Ethernet, VLAN, IP or UDP header."

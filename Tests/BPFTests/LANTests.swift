@@ -82,7 +82,7 @@ struct LANTests {
   private static let oneArmedCases: [Case] = [
     Case("VXLAN", .redirected, EthernetHeader(), IPv4Header(), UDPHeader(to: 4789), Payload(count: 64)),
     Case("VXLAN to a group", .redirected, EthernetHeader(to: MACAddress(0x01_00_5e_01_01_01)), IPv4Header(to: group), UDPHeader(to: 4789)),
-    Case("to another group", .otherAddress, EthernetHeader(to: .broadcast), IPv4Header(to: IPAddress(v4: 0xef01_0102)), UDPHeader(to: 4789)),
+    Case("another group", .otherAddress, EthernetHeader(to: .broadcast), IPv4Header(to: IPAddress(v4: 0xef01_0102)), UDPHeader(to: 4789)),
     Case("ARP", .notIP, EthernetHeader(to: .broadcast), ARPMessage()),
     Case("SSH", .notUDP, EthernetHeader(to: .here), IPv4Header(), TCPHeader(to: 22)),
     Case("the LAN's VLAN", .redirected, EthernetHeader(to: .there), VLANTag(100), IPv4Header(), TCPHeader(to: 22)),

@@ -145,3 +145,31 @@ struct TransportSegment {
     payload = Array(segment.dropFirst(isTCP ? Int(segment[12] >> 4) * 4 : 8))
   }
 }
+
+/// Sends a TCP or UDP super-frame, its checksum partial, from a packet socket: gso_size 1000. It may have an
+/// 802.1Q tag.
+func sendSuperFrame(_ frame: [UInt8], through interface: String) throws {
+  let network = frame[12] == 0x81 ? 18 : 14
+  let isIPv6 = frame[network - 2] == 0x86
+  let isTCP = frame[network + (isIPv6 ? 6 : 9)] == 6
+  var header = virtio_net_hdr()
+  header.flags = UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM)
+  header.gso_type = UInt8(isTCP ? (isIPv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4) : 5 /* VIRTIO_NET_HDR_GSO_UDP_L4 */)
+  header.csum_start = UInt16(network + (isIPv6 ? 40 : 20))
+  header.csum_offset = isTCP ? 16 : 6
+  header.hdr_len = header.csum_start + (isTCP ? 20 : 8)
+  header.gso_size = 1000
+  let bytes = unsafe withUnsafeBytes(of: &header) { unsafe Array($0) } + frame
+  let number = socket(AF_PACKET, Int32(SOCK_RAW.rawValue), 0)
+  defer { close(number) }
+  var on: Int32 = 1
+  var address = sockaddr_ll()
+  address.sll_family = UInt16(AF_PACKET)
+  address.sll_protocol = (UInt16(frame[12]) << 8 | UInt16(frame[13])).bigEndian
+  address.sll_ifindex = Int32(interfaceIndex(interface))
+  let sent = unsafe withUnsafeBytes(of: &address) { name in
+    unsafe setsockopt(number, SOL_PACKET, PACKET_VNET_HDR, &on, 4) == 0
+      ? sendto(number, bytes, bytes.count, 0, name.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(name.count)) : -1
+  }
+  guard sent == bytes.count else { throw SystemError("sending a super-frame of \(frame.count) bytes") }
+}

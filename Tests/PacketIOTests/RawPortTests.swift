@@ -131,4 +131,27 @@ import Wire
     }
     #expect(error?.description == "eth9: binding a packet socket: No such device (ENODEV)")
   }
+
+  /// A NIC takes one tag more than its MTU. The kernel allows it for 802.1Q's alone (packet_extra_vlan_len_allowed in
+  /// net/packet/af_packet.c): frames of full size with another tag need an MTU that is larger by its four bytes.
+  @Test(arguments: [
+    ([], 1500, true), ([], 1501, false), ([VLANTag(100, priority: 5)], 1500, true), ([VLANTag(100)], 1501, false),
+    ([VLANTag(100, type: 0x88a8)], 1496, true), ([VLANTag(100, type: 0x88a8)], 1500, false),
+    ([VLANTag(100), VLANTag(200)], 1496, true), ([VLANTag(100), VLANTag(200)], 1500, false),
+  ])
+  func sendsTaggedFrames(_ tags: [VLANTag], length: Int, isSent: Bool) throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    try namespace.ip("link", "set", "here", "mtu", "9000")
+    try namespace.run {
+      var harness = try PortHarness()
+      var sender = try rawPort("there")
+      var receiver = try rawPort("here")
+      let frame = packet([EthernetHeader(to: .there)] + tags + [IPv4Header(), UDPHeader(to: 9), Payload(count: length - 28)])
+      try harness.send([frame], through: &sender)
+      let received = harness.receive(from: &receiver)
+      #expect(received == (isSent ? [frame] : []))
+      #expect(sender.count(.txDropped) == (isSent ? 0 : 1))
+    }
+  }
 }

@@ -61,6 +61,30 @@ import Wire
     #expect(isWhole)
   }
 
+  /// The kernel keeps the tag of a super-frame beside it, and every segment gets it back.
+  @Test(arguments: [false, true])
+  func cutsWhatHasATag(isIPv6: Bool) throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    try namespace.run {
+      var port = try rawPort("here", role: .lan(mac: .here, vlans: VLANSet([100])))
+      var tcp = TCPHeader(to: 7, checksum: .partial)
+      tcp.sequence = 1
+      let ip: any Layer = isIPv6 ? IPv6Header() : IPv4Header()
+      for id: UInt16 in [100, 101] {
+        try sendSuperFrame(packet(EthernetHeader(to: .there), VLANTag(id, priority: 3), ip, tcp, Payload(Self.noise)), through: "there")
+      }
+      var harness = try PortHarness()
+      let frames = harness.receive(from: &port)
+      #expect(frames.allSatisfy { Array($0[12..<16]) == [0x81, 0x00, 0x60, 100] })
+      let segments = try frames.map { try #require(TransportSegment(Array($0[..<12] + $0[16...]))) }
+      #expect(segments.allSatisfy { $0.isTCP && $0.hasValidChecksums && $0.payload.count <= 1000 })
+      #expect(segments.flatMap(\.payload) == Self.noise)
+      #expect(port.count(.superFrames) == 1)
+      #expect(port.count(.rxDropped) == 0)
+    }
+  }
+
   /// The kernel as VTEP: the super-frame is inside VXLAN, and the filter saw its outer header.
   @Test(arguments: [true, false])
   func cutsWhatAKernelVTEPSends(udpChecksum: Bool) throws {

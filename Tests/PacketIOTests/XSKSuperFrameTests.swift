@@ -29,8 +29,9 @@ import Wire
     try Self.connect(namespace)
     try namespace.run {
       var harness = try PortHarness(batch: room.batch, chunks: Self.ring + room.spare)
-      let program = try Self.program(isVXLAN: kind.isVXLAN)
-      var port = try Self.port(&harness, program, isVXLAN: kind.isVXLAN)
+      let role = kind.isVXLAN ? NICRole.underlay(port: 4789, addresses: [.local]) : .lan(mac: .here)
+      let program = try Self.program(role)
+      var port = try Self.port(&harness, program, role)
       for start in stride(from: 0, to: Self.noise.count, by: Self.part) {
         try sendSuperFrame(Self.segment(start, count: Self.part, isIPv6: kind.isIPv6), through: kind.isVXLAN ? "vx" : "there")
       }
@@ -53,8 +54,8 @@ import Wire
     try namespace.run {
       var harness = try PortHarness(chunks: Self.ring + 64)
       harness.knowsChecksums = false
-      let program = try Self.program(isVXLAN: false)
-      var port = try Self.port(&harness, program, isVXLAN: false)
+      let program = try Self.program(.lan(mac: .here))
+      var port = try Self.port(&harness, program, .lan(mac: .here))
       var sender = try rawPort("there")
       let ethernet = EthernetHeader(to: .there)
       let whole = [
@@ -80,6 +81,27 @@ import Wire
     }
   }
 
+  /// Underlay and LAN at once: VXLAN packets are cut inside, a LAN's frames behind their tag.
+  @Test func bothKindsAreCut() throws {
+    let namespace = try NetworkNamespace()
+    try Self.connect(namespace)
+    try namespace.run {
+      let role = NICRole(underlay: .init(port: 4789, addresses: [.local]), lan: .init(mac: .here, vlans: VLANSet([100])))
+      var harness = try PortHarness(chunks: Self.ring + 256)
+      let program = try Self.program(role)
+      var port = try Self.port(&harness, program, role)
+      for start in stride(from: 0, to: Self.noise.count, by: Self.part) {
+        let frame = Self.segment(start, count: Self.part, isIPv6: false)
+        let isOverlay = start == Self.part
+        try sendSuperFrame(isOverlay ? frame : Array(frame[..<12] + [0x81, 0, 0, 100] + frame[12...]), through: isOverlay ? "vx" : "there")
+      }
+      let frames = harness.receive(from: &port)
+      try check(frames.map { $0[12] == 0x81 ? Array($0[..<12] + $0[16...]) : try Self.decapsulated($0) })
+      #expect(port.count(.superFrames) == Self.noise.count / Self.part)
+      #expect(port.count(.rxDropped) == 0)
+    }
+  }
+
   /// A veth pair, and a VXLAN device that sends through `there` to somebody behind `here`.
   private static func connect(_ namespace: borrowing NetworkNamespace) throws {
     try namespace.addQuietVeth("here", peer: "there")
@@ -90,17 +112,15 @@ import Wire
     try namespace.ip("link", "set", "vx", "up")
   }
 
-  private static func program(isVXLAN: Bool) throws -> XDPProgram {
+  private static func program(_ role: NICRole) throws -> XDPProgram {
     try XDPProgram(
-      interfaceIndex: interfaceIndex("here"), interfaceName: "here", role: role(isVXLAN), queues: 1, mode: .generic, superFrames: true)
+      interfaceIndex: interfaceIndex("here"), interfaceName: "here", role: role, queues: 1, mode: .generic, superFrames: true)
   }
 
-  private static func role(_ isVXLAN: Bool) -> NICRole { isVXLAN ? .underlay(port: 4789, addresses: [.local]) : .lan(mac: .here) }
-
-  private static func port(_ harness: inout PortHarness, _ program: borrowing XDPProgram, isVXLAN: Bool) throws -> Port {
+  private static func port(_ harness: inout PortHarness, _ program: borrowing XDPProgram, _ role: NICRole) throws -> Port {
     #expect(try XSKSettings.kernelTakesSuperFrames())
     let memory = try XSKMemory(harness.umem, settings: XSKSettings(ring: ring, zeroCopy: false, superFrameMTU: mtu))
-    let sockets = try XSKPort(memory, interface: "here", role: role(isVXLAN), queues: [0], isFirst: true, reserve: 1)
+    let sockets = try XSKPort(memory, interface: "here", role: role, queues: [0], isFirst: true, reserve: 1)
     try program.setSocket(sockets.descriptors[0], queue: 0)
     var port = Port.xsk(sockets)
     port.replenish(umem: &harness.umem)
@@ -135,30 +155,4 @@ import Wire
       #expect(frame.count <= 14 + Self.mtu)
     }
   }
-}
-
-/// Sends a TCP or UDP super-frame, its checksum partial, from a packet socket: gso_size 1000.
-private func sendSuperFrame(_ frame: [UInt8], through interface: String) throws {
-  let isIPv6 = frame[12] == 0x86
-  let isTCP = frame[isIPv6 ? 20 : 23] == 6
-  var header = virtio_net_hdr()
-  header.flags = UInt8(VIRTIO_NET_HDR_F_NEEDS_CSUM)
-  header.gso_type = UInt8(isTCP ? (isIPv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4) : 5 /* VIRTIO_NET_HDR_GSO_UDP_L4 */)
-  header.csum_start = isIPv6 ? 54 : 34
-  header.csum_offset = isTCP ? 16 : 6
-  header.hdr_len = header.csum_start + (isTCP ? 20 : 8)
-  header.gso_size = 1000
-  let bytes = unsafe withUnsafeBytes(of: &header) { unsafe Array($0) } + frame
-  let number = socket(AF_PACKET, Int32(SOCK_RAW.rawValue), 0)
-  defer { close(number) }
-  var on: Int32 = 1
-  var address = sockaddr_ll()
-  address.sll_family = UInt16(AF_PACKET)
-  address.sll_protocol = UInt16(isIPv6 ? ETH_P_IPV6 : ETH_P_IP).bigEndian
-  address.sll_ifindex = Int32(interfaceIndex(interface))
-  let sent = unsafe withUnsafeBytes(of: &address) { name in
-    unsafe setsockopt(number, SOL_PACKET, PACKET_VNET_HDR, &on, 4) == 0
-      ? sendto(number, bytes, bytes.count, 0, name.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(name.count)) : -1
-  }
-  guard sent == bytes.count else { throw SystemError("sending a super-frame of \(frame.count) bytes") }
 }
