@@ -70,6 +70,9 @@ public final class EventRing: Sendable {
     words[base + 2].store(event.address.high, ordering: .relaxed)
     words[base + 3].store(event.address.low, ordering: .relaxed)
     posted.store(number + 1, ordering: .releasing)
+    // Each side stores its own number, then looks at the other's. Without a fence between on both sides, both may see the old one,
+    // and the event stays where it is with nobody awake.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
     if number == taken.load(ordering: .relaxed) { bell.ring() }
   }
 
@@ -89,7 +92,11 @@ public final class EventRing: Sendable {
   /// The control plane's side: the oldest event, or nil.
   public func take() -> Event? {
     let number = taken.load(ordering: .relaxed)
-    guard number < posted.load(ordering: .acquiring) else { return nil }
+    if number == posted.load(ordering: .acquiring) {
+      // See `post`.
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      if number == posted.load(ordering: .acquiring) { return nil }
+    }
     let base = number % Self.capacity * 4
     let word = words[base].load(ordering: .relaxed)
     let event = Event(

@@ -61,7 +61,7 @@ public final class WorkerControl: Sendable {
 
   // MARK: Changes
 
-  /// Gives the worker a change, to be made between two rounds; does not wait for it.
+  /// Gives the worker a change, to be made between two rounds; does not wait for it. One at a time.
   public func ask(for change: WorkerChange) {
     self.change.withLock { $0 = change }
     changesAsked.add(1, ordering: .releasing)
