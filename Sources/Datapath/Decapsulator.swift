@@ -132,7 +132,7 @@ public struct Decapsulator: ~Copyable, Sendable {
     guard !source.isMulticast && !source.isZero else { return .macInvalidSource }
     guard !destination.isLinkLocalGroup else { return .linkLocalGroup }
     if EtherType.isTag(head.big16(at: 28)) && !topology.segments[lastSegment].keepsInnerTags {
-      guard Self.hasOnlyPriority(bytes, inner) else { return .innerVLAN }
+      guard Self.hasOnlyPriority(bytes, inner, end: udp &+ udpLength) else { return .innerVLAN }
       packet.hasPriorityTag = true
     }
     packet.destination = fdbKey(lastSegment, destination)
@@ -143,10 +143,10 @@ public struct Decapsulator: ~Copyable, Sendable {
     return nil
   }
 
-  /// Whether the only tag of the inner frame is of VLAN 0, which is none (IEEE 802.1Q-2018, 6.9.1).
+  /// Whether the only tag of the inner frame, which ends at `end`, is of VLAN 0, which is none (IEEE 802.1Q-2018, 6.9.1).
   @inline(never)
-  private static func hasOnlyPriority(_ bytes: RawSpan, _ inner: Int) -> Bool {
-    bytes.byteCount >= inner &+ 18 && bytes.big16(at: inner &+ 14) & 0xfff == 0 && !EtherType.isTag(bytes.big16(at: inner &+ 16))
+  private static func hasOnlyPriority(_ bytes: RawSpan, _ inner: Int, end: Int) -> Bool {
+    end >= inner &+ 18 && bytes.big16(at: inner &+ 14) & 0xfff == 0 && !EtherType.isTag(bytes.big16(at: inner &+ 16))
   }
 
   /// What the outer IP header says.
@@ -226,7 +226,8 @@ public struct Decapsulator: ~Copyable, Sendable {
   @inline(never)
   private mutating func lookUpSource(_ source: IPAddress, _ forwarding: borrowing Forwarding) -> DropReason? {
     lastVTEP = -1
-    guard !source.isMartianSource, source != local else { return .ipInvalidSource }
+    // An IPv4-mapped address (RFC 4291 section 2.5.5.2) in an IPv6 header would become a VTEP that nobody can send to.
+    guard !source.isMartianSource, source != local, source.isIPv4 == isIPv4 else { return .ipInvalidSource }
     let remote = Remote(source, port: port)
     if let index = forwarding.vteps.index(of: remote) {
       if onlyListed && !forwarding.vteps.isListed(index) { return .vtepNotListed }
@@ -265,6 +266,7 @@ public struct Decapsulator: ~Copyable, Sendable {
         if topology.reportsLearning { report(.moved, packet, egress) }
       case .full: egress.count(.tableFull)
       case .conflict:
+        if isWhereItBelongs(packet, forwarding) { break }
         egress.drop(packet.frame, .entryExists)
         continue
       case .ours:
@@ -284,6 +286,14 @@ public struct Decapsulator: ~Copyable, Sendable {
     }
     // Our own frames come back whether or not we learn.
     return forwarding.fdb.lookUp(packet.source)?.isOurs ?? false ? .ours : .known
+  }
+
+  /// Whether the source has a static entry on a remote of the same address: VTEPs send from that, whatever port and VNI they are
+  /// sent to (kernel: vxlan_snoop in drivers/net/vxlan/vxlan_core.c).
+  @inline(never)
+  private func isWhereItBelongs(_ packet: Packet, _ forwarding: borrowing Forwarding) -> Bool {
+    guard let place = forwarding.fdb.lookUp(packet.source)?.destination, place.isVTEP else { return false }
+    return forwarding.vteps.address(place.index) == forwarding.vteps.address(Int(packet.vtep))
   }
 
   private func report(_ kind: Event.Kind, _ packet: Packet, _ egress: borrowing Egress) {
@@ -310,7 +320,8 @@ public struct Decapsulator: ~Copyable, Sendable {
     let isGroup = packet.destination & 0x0100_0000_0000 != 0
     if !isGroup, let entry = forwarding.fdb.lookUp(packet.destination, from: packet.destinationHome) {
       guard entry.destination.isPort else { return egress.drop(frame, .splitHorizon) }
-      return egress.deliver(frame, to: topology.localPorts[entry.destination.index])
+      guard let local = topology.localPort(entry.destination.index, of: packet.segment) else { return egress.drop(frame, .noLocalPort) }
+      return egress.deliver(frame, to: local)
     }
     let segment = topology.segments[Int(packet.segment)]
     if segment.localPorts.count == 0 { return egress.drop(frame, .noLocalPort) }

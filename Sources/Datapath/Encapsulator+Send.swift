@@ -17,7 +17,7 @@ extension Encapsulator {
     guard let info = forwarding.vteps.headerInfo(vtep) else { return wait(frame, vtep, vni, local, now, &egress) }
     switch write(frame, inner, vtep, info, vni, forwarding, &egress) {
     case .sent: break
-    case .tooBig: refuse(frame, info, from: local, now, topology, &egress)
+    case .tooBig: refuse(frame, info, vni, from: local, now, topology, &egress)
     case .headerChanged: wait(frame, vtep, vni, local, now, &egress)
     }
   }
@@ -145,19 +145,21 @@ extension Encapsulator {
   /// section 4.3).
   @inline(never)
   private mutating func refuse(
-    _ frame: Frame, _ info: VTEPTable.HeaderInfo, from local: Int, _ now: Tick, _ topology: borrowing Topology, _ egress: inout Egress
+    _ frame: Frame, _ info: VTEPTable.HeaderInfo, _ vni: UInt32, from local: Int, _ now: Tick, _ topology: borrowing Topology,
+    _ egress: inout Egress
   ) {
-    answerTooBig(frame, info, from: local, now, topology, &egress)
+    answerTooBig(frame, info, vni, from: local, now, topology, &egress)
     egress.drop(frame, .packetTooBig)
   }
 
   private mutating func answerTooBig(
-    _ frame: Frame, _ info: VTEPTable.HeaderInfo, from local: Int, _ now: Tick, _ topology: borrowing Topology, _ egress: inout Egress
+    _ frame: Frame, _ info: VTEPTable.HeaderInfo, _ vni: UInt32, from local: Int, _ now: Tick, _ topology: borrowing Topology,
+    _ egress: inout Egress
   ) {
     if tooBigAnswers.second != now.seconds { tooBigAnswers = (now.seconds, 0) }
-    // The frame may have waited while its local port went away.
+    // The frame may have waited while its local port went away, or became another segment's.
     guard tooBigAnswers.count < Self.answersPerSecond, case let place = topology.localPorts[local], place.segment >= 0,
-      var answer = egress.umem.allocate()
+      topology.segments[Int(place.segment)].vni == vni, var answer = egress.umem.allocate()
     else { return }
     answer.length = UInt16(PacketTooBig.maximumLength)
     guard let length = egress.umem.write(answer, from: frame, { PacketTooBig.answer(to: $0, mtu: info.innerMTU, into: &$1) }) else {

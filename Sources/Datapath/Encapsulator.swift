@@ -195,8 +195,10 @@ public struct Encapsulator: ~Copyable, Sendable {
       encapsulate(frame, inner, to: index, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
     } else if index == Int(classified.local) {
       egress.drop(frame, .samePort)
+    } else if let local = topology.localPort(index, of: classified.segment) {
+      egress.deliver(frame, to: local)
     } else {
-      egress.deliver(frame, to: topology.localPorts[index])
+      egress.drop(frame, .noLocalPort)
     }
   }
 

@@ -195,6 +195,14 @@ public struct Topology: ~Copyable, Sendable {
   @inline(__always)
   private static func hash(_ vni: UInt32) -> Int { Int(truncatingIfNeeded: (vni &* 0x9e37_79b9) >> 12) }
 
+  /// A local port of the segment, as an FDB entry names it. Nil for an entry that a worker learned just before the local port
+  /// went, or its number became another segment's.
+  @inline(__always)
+  func localPort(_ number: Int, of segment: Int32) -> LocalPortRecord? {
+    let local = localPorts[number]
+    return local.segment == segment ? local : nil
+  }
+
   /// The local port of `port`'s frames that carry this tag, or -1.
   func localPort(of port: Int, type: UInt16, vid: UInt16) -> Int32 {
     let first = firstVLAN[port]

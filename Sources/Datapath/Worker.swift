@@ -128,7 +128,7 @@ public struct Worker: ~Copyable, Sendable {
 
   private func isLocal(_ frame: Frame) -> Bool {
     let bytes = egress.umem.bytes(frame)
-    guard bytes.byteCount >= Ethernet.headerLength + 4 else { return false }
+    guard bytes.byteCount >= Ethernet.headerLength + 4, EtherType.isTag(bytes.big16(at: 12)) else { return false }
     return topology.localPort(of: Topology.underlay, type: bytes.big16(at: 12), vid: bytes.big16(at: 14)) >= 0
   }
 
