@@ -10,6 +10,9 @@ import struct Wire.MACAddress
   static let operations = 1_000_000
   static let places: [Destination] = [.port(1), .port(2), .port(63), .vtep(0), .vtep(7), .vtep(VTEPTable.capacity - 1)]
 
+  /// Nothing is learned there.
+  static let lists: [Destination] = [.list(0), .list(63), .list(Destination.listLimit - 1)]
+
   /// Mostly learning and looking up, with everything else in between.
   @Test func agreesWithDictionary() throws {
     let fdb = try FDB(limit: 16384, seed: 1)
@@ -31,6 +34,7 @@ import struct Wire.MACAddress
         check(entry?.destination == expected?.destination && entry?.state == expected?.state && entry?.lastSeen == expected?.seen)
       case 85..<87:
         let state: FDBEntry.State = random.below(2) == 0 ? .static : .permanent
+        let place = random.below(4) == 0 ? Self.lists[random.below(Self.lists.count)] : place
         check(fdb.set(key, to: place, state, tick: tick))
         stupid.set(key, to: place, state, tick: tick)
       case 87..<97:

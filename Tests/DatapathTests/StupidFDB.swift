@@ -17,7 +17,7 @@ struct StupidFDB {
     let old = entries[key]
     if let old, old.state != .learned {
       if old.destination == destination { return .known }
-      return old.state == .permanent ? .ours : .conflict
+      return old.state == .permanent && old.destination.isPort ? .ours : .conflict
     }
     entries[key] = Entry(destination: destination, state: .learned, seen: tick)
     guard let old else { return .added }

@@ -52,4 +52,34 @@ import Wire
     )
     #expect(isOneArmed && hears && !ignores)
   }
+
+  /// As many local ports as there may be: both kinds of every VLAN on one NIC.
+  @Test func findsEveryLocalPortByItsTag() {
+    let tags = (1...4096).flatMap { vid in [false, true].map { (vid: UInt16(vid % 4096), isService: $0) } }
+    let localPorts = tags.enumerated().map { number, tag in
+      LocalPort(port: 63, vlan: .tagged(id: tag.vid, service: tag.isService), segment: number, isWire: false)
+    }
+    #expect(localPorts.count == LocalPort.limit)
+    let topology = Topology(segments: localPorts.indices.map { .init(vni: UInt32($0)) }, localPorts: localPorts)
+    var wrong = 0
+    for (number, tag) in tags.enumerated() {
+      // The priority says nothing.
+      if topology.localPort(of: 63, type: tag.isService ? 0x88a8 : 0x8100, vid: tag.vid | 0xe000) != number { wrong += 1 }
+      if topology.localPort(of: 62, type: tag.isService ? 0x88a8 : 0x8100, vid: tag.vid) != -1 { wrong += 1 }
+      if topology.localPort(number, of: Int32(number))?.port != 63 || topology.localPort(number, of: Int32(number ^ 1)) != nil {
+        wrong += 1
+      }
+    }
+    #expect(wrong == 0)
+  }
+
+  /// Lists keep their numbers, the empty ones as well, and a list may be long.
+  @Test func findsEveryList() {
+    var random = Seeded(1)
+    var lists = (0..<Destination.listLimit).map { number in (0..<random.below(3)).map { number + $0 } }
+    lists[7] = Array(0..<VTEPTable.limit)
+    let topology = Topology(segments: [.init(vni: 1, remotes: [1, 2, 3]), nil, .init(vni: 2, remotes: [4])], localPorts: [], lists: lists)
+    let wrong = lists.indices.count { number in topology.lists[number].range.map { Int(topology.remotes[$0]) } != lists[number] }
+    #expect(wrong == 0)
+  }
 }
