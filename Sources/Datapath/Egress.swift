@@ -99,7 +99,7 @@ public struct Egress: ~Copyable, Sendable {
 
   /// What the outer header follows from, of a frame that is no whole TCP or UDP.
   @inline(never)
-  func readOther(_ frame: Frame, hashKey: UInt64) -> FrameHeaders { FrameHeaders(umem.bytes(frame), key: hashKey) }
+  mutating func readOther(_ frame: Frame, hashKey: UInt64) -> FrameHeaders { FrameHeaders(umem.bytes(frame), key: hashKey) }
 
   /// Makes a TCP SYN that goes to a VTEP, or comes from it, offer no more than fits on the way.
   @inline(never)
@@ -113,7 +113,7 @@ public struct Egress: ~Copyable, Sendable {
 
   /// Tells the control plane who has which IP address, if the frame says so and that is news.
   @inline(never)
-  func snoop(_ frame: Frame, _ segment: Int, at destination: Destination, _ forwarding: borrowing Forwarding) {
+  mutating func snoop(_ frame: Frame, _ segment: Int, at destination: Destination, _ forwarding: borrowing Forwarding) {
     guard let (address, mac) = NeighbourMessage(umem.bytes(frame))?.binding,
       forwarding.neighbours.lookUp(segment, address)?.mac != mac
     else { return }
