@@ -7,7 +7,7 @@ import Wire
 ///
 /// Open addressing, slots of four words:
 ///
-///     0  version in bits 31…0: 0 never used, odd while it changes; segment in bits 47…32
+///     0  version in bits 47…0: odd while the slot changes, never the same twice; segment in bits 63…48; 0: not used
 ///     1  IP address, high half     2  IP address, low half
 ///     3  MAC address in bits 47…0, router flag in bit 48; 0: nobody
 public struct NeighbourTable: ~Copyable, Sendable {
@@ -22,13 +22,14 @@ public struct NeighbourTable: ~Copyable, Sendable {
     }
   }
 
-  /// Slots. At most three quarters of them are ever used.
+  /// Slots. At most three quarters of them are used, removed ones included that a search has to pass.
   private static let capacity = 65536
   public static let limit = capacity / 4 * 3
   private static let routerFlag: UInt64 = 1 << 48
   private let words: AtomicWords
-  /// Slots that have been used; the writer's.
+  /// Slots that are used, and the last version given; the writer's.
   private let used = Atomic(0)
+  private let lastVersion = Atomic<UInt64>(0)
 
   /// - Throws: `SystemError` when the address space can't be had.
   public init() throws(SystemError) { words = try AtomicWords(count: Self.capacity * 4) }
@@ -70,24 +71,37 @@ public struct NeighbourTable: ~Copyable, Sendable {
       }
     }
     write(slot * 4, segment, address, value)
+    if value == 0 { giveBack(slot) }
     return true
   }
 
+  /// Makes removed slots that no search has to pass unused again, so that bindings that come and go don't fill the table.
+  private func giveBack(_ last: Int) {
+    var slot = last
+    while isRemoved(slot), words[(slot + 1) % Self.capacity * 4].load(ordering: .relaxed) == 0 {
+      words[slot * 4].store(0, ordering: .releasing)
+      used.subtract(1, ordering: .relaxed)
+      slot = (slot + Self.capacity - 1) % Self.capacity
+    }
+  }
+
+  private func isRemoved(_ slot: Int) -> Bool {
+    words[slot * 4].load(ordering: .relaxed) != 0 && words[slot * 4 + 3].load(ordering: .relaxed) == 0
+  }
+
   private func write(_ base: Int, _ segment: Int, _ address: IPAddress, _ value: UInt64) {
-    let version = words[base].load(ordering: .relaxed) & 0xffff_ffff
-    let tag = UInt64(segment) << 32
-    words[base].store(tag | (version + 1) & 0xffff_ffff, ordering: .relaxed)
+    let version = lastVersion.add(2, ordering: .relaxed).newValue
+    let tag = UInt64(segment) << 48
+    words[base].store(tag | version - 1, ordering: .relaxed)
     atomicMemoryFence(ordering: .releasing)
     words[base + 1].store(address.high, ordering: .relaxed)
     words[base + 2].store(address.low, ordering: .relaxed)
     words[base + 3].store(value, ordering: .relaxed)
-    // Never 0 again, which would end a reader's search.
-    let next = (version + 2) & 0xffff_ffff
-    words[base].store(tag | (next == 0 ? 2 : next), ordering: .releasing)
+    words[base].store(tag | version, ordering: .releasing)
   }
 
   private func isAt(_ base: Int, _ segment: Int, _ address: IPAddress) -> Bool {
-    words[base].load(ordering: .relaxed) >> 32 == UInt64(segment) && words[base + 1].load(ordering: .relaxed) == address.high
+    words[base].load(ordering: .relaxed) >> 48 == UInt64(segment) && words[base + 1].load(ordering: .relaxed) == address.high
       && words[base + 2].load(ordering: .relaxed) == address.low
   }
 

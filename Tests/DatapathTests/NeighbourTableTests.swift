@@ -40,21 +40,33 @@ import Wire
     #expect(disagreements == 0)
   }
 
-  /// Places are used again, also by others; those that are full don't lose anything.
+  static func fill(_ table: borrowing NeighbourTable, _ numbers: Range<Int>, isThere: Bool = true) -> Int {
+    numbers.count { table.set($0 % 3, address($0), to: isThere ? Binding(mac: MACAddress(UInt64($0 + 1))) : nil) }
+  }
+
   @Test func takesAsManyAsItSays() throws {
     let table = try NeighbourTable()
     let limit = NeighbourTable.limit
-    func set(_ number: Int, _ isThere: Bool = true) -> Bool {
-      table.set(number % 3, Self.address(number), to: isThere ? Binding(mac: MACAddress(UInt64(number + 1))) : nil)
-    }
-    let added = (0..<limit + 100).count { set($0) }
-    #expect(added == limit)
-    let removed = (0..<1000).count { set($0, false) }
+    let added = Self.fill(table, 0..<limit + 100)
     let found = (0..<limit).count { table.lookUp($0 % 3, Self.address($0)) == Binding(mac: MACAddress(UInt64($0 + 1))) }
-    #expect(removed == 1000 && found == limit - 1000)
-    let changed = (1000..<2000).count { set($0) }
-    let again = (0..<1000).count { set($0) }
-    #expect(changed == 1000 && again == 1000)
+    #expect(added == limit && found == limit)
+    let changed = Self.fill(table, 0..<1000)
+    #expect(changed == 1000)
+  }
+
+  /// Hosts come and go for ever: what went leaves its place to others.
+  @Test func takesAsManyAgain() throws {
+    let table = try NeighbourTable()
+    let limit = NeighbourTable.limit
+    for round in 0..<3 {
+      let numbers = round * limit..<(round + 1) * limit
+      let added = Self.fill(table, numbers)
+      // Not in the order in which they came.
+      let middle = numbers.lowerBound + limit / 3
+      let removed =
+        Self.fill(table, middle..<numbers.upperBound, isThere: false) + Self.fill(table, numbers.lowerBound..<middle, isThere: false)
+      #expect(added == limit && removed == limit)
+    }
   }
 
   final class Shared: Sendable {
