@@ -6,6 +6,7 @@ test_interop.py's.
 """
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,9 @@ from lab import PacketSocket, wait_until
 from nodes import CASES, EVERY_IO, Host, flood_list, make_nodes, reach, stop
 from topology import mac
 from traffic import ping
+from vxgw import BINARY, Vxgw
 
+EXAMPLE = Path(__file__).parents[2] / "examples/answer-misses"
 every_io = pytest.mark.parametrize("case", EVERY_IO, ids=str)
 cases = pytest.mark.parametrize("case", CASES, ids=str)
 GROUPS = {False: ("239.1.1.1", "01:00:5e:01:01:01"), True: ("ff05::db8:1", "33:33:0d:b8:00:01")}
@@ -224,7 +227,12 @@ def test_7_dynamic_arp_and_fdb(lab, case):
 
 
 def answer_misses(node, other, over):
-    """The program of the walk-through's last experiment."""
+    """The program of the walk-through's last experiment: for vxgw the one in examples/."""
+    if isinstance(node.gateway, Vxgw):
+        hosts = node.space.lab.directory / f"hosts{node.number}"
+        hosts.write_text("".join(f"{host.address} {host.mac} {other.underlay}\n" for host in other.hosts))
+        node.space.start("env", f"VXGW={BINARY}", EXAMPLE, hosts, "--socket", node.gateway.socket)
+        return
     events, answered = node.gateway.monitor(), 0
     while not over.wait(0.05):
         for event in events()[answered:]:
