@@ -117,9 +117,18 @@ extension ControlPlane {
   private mutating func followICMP() {
     while let packet = pathMTU.next() {
       let report = unsafe assembly.plan.local.isIPv4 ? UnderlayICMP(ipv4: packet.span.bytes) : UnderlayICMP(ipv6: packet.span.bytes)
-      guard let report, report.source == assembly.plan.local else { continue }
+      guard let report, report.source == assembly.plan.local, isOurs(report) else { continue }
       resolver.pathMTUReported(for: report.destination, mtu: report.mtu, now: Tick.now)
     }
+  }
+
+  /// Whether the packet that the ICMP error quotes can have been ours: anybody can send one (kernel: vxlan_err_lookup in
+  /// drivers/net/vxlan/vxlan_core.c).
+  private func isOurs(_ report: UnderlayICMP) -> Bool {
+    resolver.indexes[report.destination]?.contains { index in
+      let remote = forwarding.vteps.remote(index)
+      return remote.port == report.port && (remote.vni.map { $0 == report.vni } ?? (overlay.segment(report.vni) != nil))
+    } ?? false
   }
 
   // MARK: Workers
