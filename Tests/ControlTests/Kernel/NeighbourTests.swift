@@ -61,10 +61,11 @@ struct NeighbourTests {
     }
   }
 
-  /// State as ip(8) names it; whether it is usable and confirmed; the state that resolve leaves behind.
+  /// State as ip(8) names it; whether it is usable and confirmed; the state that resolve leaves behind. Not "delay": the timer of
+  /// an entry that is added so ends it at once (neigh_timer_handler in net/core/neighbour.c).
   static let stateTable: [(String, Bool, Bool, Neighbour.State)] = [
     ("permanent", true, true, .permanent), ("noarp", true, true, .noARP), ("reachable", true, true, .reachable),
-    ("stale", true, false, .delay), ("delay", true, false, .delay), ("probe", true, false, .probe),
+    ("stale", true, false, .delay), ("probe", true, false, .probe),
   ]
 
   @Test("a router stays one", arguments: ["2001:db8:1::50", "fe80::50"])
