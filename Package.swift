@@ -50,7 +50,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "PacketIOTests", dependencies: ["CLinux", "PacketIO", "TestSupport"], swiftSettings: settings),
-    .testTarget(name: "DatapathTests", dependencies: ["Datapath", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "DatapathTests", dependencies: ["CLinux", "Datapath", "PacketIO", "TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "ControlTests",
       dependencies: ["CLinux", "Control", "TestSupport", "vxgw", .product(name: "ArgumentParser", package: "swift-argument-parser")],

@@ -24,6 +24,8 @@
 
 const volatile struct vxgw_settings settings = {};
 
+#include "fastpath.h"
+
 // The sockets by RX queue. The loader sets max_entries to the NIC's number of RX queues.
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -178,8 +180,8 @@ static __always_inline enum vxgw_verdict classify_lan(__u16 vid, const struct et
 	return VXGW_PASSED_OWN_MAC;
 }
 
-// VXGW_REDIRECTED: the frame is ours, as the underlay's or as the LAN's.
-static __always_inline enum vxgw_verdict classify(const void *data, const void *end)
+// VXGW_REDIRECTED: the frame is ours, as the underlay's or, with `is_lan`, as the LAN's.
+static __always_inline enum vxgw_verdict classify(const void *data, const void *end, int *is_lan)
 {
 	const struct ethhdr *ethernet = data;
 	if ((const void *)(ethernet + 1) > end)
@@ -199,6 +201,7 @@ static __always_inline enum vxgw_verdict classify(const void *data, const void *
 	enum vxgw_verdict verdict = VXGW_PASSED_OTHER_VLAN;
 	if (settings.is_lan)
 		verdict = classify_lan(vid, ethernet);
+	*is_lan = verdict == VXGW_REDIRECTED;
 	if (settings.is_underlay && verdict != VXGW_REDIRECTED && vid == settings.vlan)
 		verdict = classify_underlay(type, next, end);
 	return verdict;
@@ -209,13 +212,16 @@ int vxgw(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
-	enum vxgw_verdict verdict = classify(data, end);
-	int action = XDP_PASS;
+	int is_lan, action = XDP_PASS;
+	enum vxgw_verdict verdict = classify(data, end, &is_lan);
 
 	if (verdict == VXGW_REDIRECTED) {
+		int is_whole = !settings.multi_buffer || bpf_xdp_get_buff_len(ctx) <= (__u64)(end - data);
 		// A socket without XDP_USE_SG drops a frame of several buffers, and nobody sees it: the kernel gets it instead.
-		if (settings.multi_buffer && !settings.super_frames && bpf_xdp_get_buff_len(ctx) > (__u64)(end - data)) {
+		if (!is_whole && !settings.super_frames) {
 			verdict = VXGW_PASSED_MULTI_BUFFER;
+		} else if (is_whole && fast.is_on && (action = is_lan ? encapsulate(ctx) : decapsulate(ctx)) != TO_WORKER) {
+			verdict = VXGW_FORWARDED;
 		} else {
 			action = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
 			if (action != XDP_REDIRECT)

@@ -27,7 +27,7 @@ struct EmbedBPF: BuildToolPlugin {
         arguments: [
           "-c", script, "sh", try context.tool(named: "clang").url.path, source.path, object.path, swift.path,
         ],
-        inputFiles: [source, sources.appending(path: "vxgw.h")],
+        inputFiles: [source, sources.appending(path: "fastpath.h"), sources.appending(path: "vxgw.h")],
         outputFiles: [swift])
     ]
   }

@@ -22,8 +22,8 @@ public struct FDB: ~Copyable, Sendable {
   /// Most entries it takes.
   public let limit: Int
   let words: AtomicWords
-  private let shift: UInt64
-  private let seed: UInt64
+  let shift: UInt64
+  let seed: UInt64
   /// Learned entries per destination (`Destination.slot`), for fair eviction; the last word counts all entries.
   let holders: AtomicWords
 
@@ -34,12 +34,14 @@ public struct FDB: ~Copyable, Sendable {
   /// An empty table. Memory is taken as it fills: 64 bytes for every two entries of the limit, rounded up to a power of
   /// two, so it is at most two thirds full.
   ///
-  /// - Throws: `SystemError` when the address space can't be had.
-  public init(limit: Int, seed: UInt64 = .random(in: .min ... .max)) throws(SystemError) {
+  /// - Parameter isShared: whether BPF programs read it as well (`bpf/fastpath.h`); then all its memory is taken at once.
+  /// - Throws: `SystemError` when the memory can't be had.
+  public init(limit: Int, seed: UInt64 = .random(in: .min ... .max), isShared: Bool = false) throws(SystemError) {
     precondition(limit > 0)
     var buckets = 16
     while buckets * 2 < limit { buckets *= 2 }
-    let words = try AtomicWords(count: (buckets + Self.reach) * 8)
+    let count = (buckets + Self.reach) * 8
+    let words = isShared ? try AtomicWords(sharedAs: "vxgw_fdb", count: count, record: 8) : try AtomicWords(count: count)
     let holders = try AtomicWords(count: Destination.slotCount + 1)
     self.limit = limit
     self.seed = seed

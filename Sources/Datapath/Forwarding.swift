@@ -10,13 +10,47 @@ public final class Forwarding: Sendable {
   /// - Parameters:
   ///   - maximumEntries: of the FDB.
   ///   - seed: of the FDB's hash; fixed only where a run must repeat exactly.
-  public init(maximumEntries: Int, seed: UInt64 = .random(in: .min ... .max)) throws(SystemError) {
-    let fdb = try FDB(limit: maximumEntries, seed: seed)
-    let vteps = try VTEPTable()
+  ///   - isShared: whether the XDP program reads FDB and VTEPs as well, for `fastPathTables`.
+  public init(maximumEntries: Int, seed: UInt64 = .random(in: .min ... .max), isShared: Bool = false) throws(SystemError) {
+    let fdb = try FDB(limit: maximumEntries, seed: seed, isShared: isShared)
+    let vteps = try VTEPTable(isShared: isShared)
     let neighbours = try NeighbourTable()
     self.fdb = fdb
     self.vteps = vteps
     self.neighbours = neighbours
+  }
+}
+
+extension Forwarding {
+  /// The tables of the XDP program's fast path. Only where this was made to be shared.
+  ///
+  /// - Throws: `SystemError` when the kernel can't make them.
+  public func fastPathTables() throws(SystemError) -> FastPathTables {
+    try FastPathTables(fdb: fdb.words, vteps: vteps.words)
+  }
+
+  /// What the fast path must know to do as workers with these settings do.
+  public func fastPathSettings(_ settings: TunnelSettings) -> FastPathSettings {
+    var fast = FastPathSettings()
+    fast.isIPv6 = !settings.local.isIPv4
+    fast.seed = fdb.seed
+    fast.shift = UInt32(fdb.shift)
+    fast.hashKey = settings.hashKey
+    fast.sourcePorts = settings.sourcePorts
+    fast.reservedBits = settings.reservedBits
+    switch settings.tos {
+    case .fixed(let octet): (fast.inheritedDS, fast.ds) = (3, octet & ~3)
+    case .inherit: (fast.inheritedDS, fast.ds) = (0xff, 0)
+    }
+    fast.df = settings.df == .set ? 0x4000 : 0
+    fast.inheritedDF = settings.df == .inherit ? 0x4000 : 0
+    // What differs per packet besides: a worker reads it.
+    fast.encapsulates = !settings.inheritsTTL && (settings.local.isIPv4 || settings.flowLabel == .fixed)
+    fast.onlyListed = settings.onlyListed
+    fast.verifiesUDPChecksum = settings.verifiesUDPChecksum
+    fast.acceptsZeroUDP = settings.local.isIPv4 || settings.acceptsZeroUDP6
+    fast.clamps = settings.segmentSizeLimit != 0
+    return fast
   }
 }
 

@@ -169,7 +169,7 @@ public struct Topology: ~Copyable, Sendable {
         record.isTrunk = end.vlan == .trunk
         untagged[end.port] = Int32(number)
       case .tagged(let id, let service):
-        record.tag = UInt32(service ? EtherType.serviceTag : EtherType.customerTag) << 16 | UInt32(id)
+        record.tag = end.vlan.tag
         if firstVLAN[end.port] < 0 {
           firstVLAN[end.port] = next
           next += Int32(Self.vlansPerPort)

@@ -24,9 +24,12 @@ public struct VTEPTable: ~Copyable, Sendable {
   let words: AtomicWords
   private let entryCount: Atomic<Int>
 
-  /// - Throws: `SystemError` when the address space can't be had.
-  public init() throws(SystemError) {
-    words = try AtomicWords(count: Self.capacity * Self.slotWords)
+  /// - Parameter isShared: whether BPF programs read it as well (`bpf/fastpath.h`); then all its memory is taken at once.
+  /// - Throws: `SystemError` when the memory can't be had.
+  public init(isShared: Bool = false) throws(SystemError) {
+    let count = Self.capacity * Self.slotWords
+    words =
+      isShared ? try AtomicWords(sharedAs: "vxgw_vteps", count: count, record: Self.slotWords) : try AtomicWords(count: count)
     entryCount = Atomic(0)
   }
 

@@ -40,6 +40,8 @@ public final class WorkerControl: Sendable {
   private let stopping = Atomic(false)
   private let requested = Atomic(0)
   private let answered = Atomic(0)
+  private let pinged = Atomic(0)
+  private let ponged = Atomic(0)
   private let copy: Counters
   private let change = Mutex<WorkerChange?>(nil)
   private let changesAsked = Atomic(0)
@@ -87,6 +89,17 @@ public final class WorkerControl: Sendable {
 
   func finishChange() { changesDone.store(changesAsked.load(ordering: .acquiring), ordering: .releasing) }
 
+  // MARK: Life
+
+  /// Asks the worker to show that it is alive; does not wait for it.
+  public func ping() {
+    pinged.add(1, ordering: .relaxed)
+    wake.ring()
+  }
+
+  /// Whether it has shown so since it was asked last.
+  public var hasAnswered: Bool { ponged.load(ordering: .relaxed) == pinged.load(ordering: .relaxed) }
+
   // MARK: Counters
 
   /// Asks the worker for its counters as they are between two rounds, and waits for them. After the worker has ended,
@@ -100,6 +113,8 @@ public final class WorkerControl: Sendable {
 
   /// The worker's side: called between rounds.
   func serve(_ egress: borrowing Egress, _ waiting: Int) {
+    let ping = pinged.load(ordering: .relaxed)
+    if ponged.load(ordering: .relaxed) != ping { ponged.store(ping, ordering: .relaxed) }
     if requested.load(ordering: .relaxed) != answered.load(ordering: .relaxed) {
       fill(egress, waiting, answer: requested.load(ordering: .acquiring))
     }

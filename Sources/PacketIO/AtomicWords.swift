@@ -7,20 +7,46 @@ import Synchronization
 public struct AtomicWords: ~Copyable {
   @usableFromInline let base: UnsafeMutablePointer<Atomic<UInt64>>
   public let count: Int
+  /// The BPF map that these words are as well; -1: none.
+  let descriptor: Int32
 
   /// - Throws: `SystemError` of mmap(2).
   public init(count: Int) throws(SystemError) {
     let size = max(count, 1) * MemoryLayout<UInt64>.stride
     let memory = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    try unsafe self.init(memory, count: count, descriptor: -1)
+  }
+
+  /// Words that BPF programs read and write as well, as an array map of records. The kernel takes their memory at once.
+  ///
+  /// - Parameters:
+  ///   - name: of the map, for `bpftool map`; at most 15 characters.
+  ///   - count: a multiple of `record`.
+  ///   - record: words of one element of the map.
+  /// - Throws: `SystemError`: EPERM without CAP_BPF, ENOMEM, EINVAL before Linux 5.5.
+  public init(sharedAs name: String, count: Int, record: Int) throws(SystemError) {
+    let descriptor = try BPFMap.create(
+      BPF_MAP_TYPE_ARRAY, name, value: record * MemoryLayout<UInt64>.stride, entries: count / record, flags: UInt32(BPF_F_MMAPABLE))
+    let memory = unsafe mmap(nil, count * MemoryLayout<UInt64>.stride, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
+    try unsafe self.init(memory, count: count, descriptor: descriptor)
+  }
+
+  private init(_ memory: UnsafeMutableRawPointer?, count: Int, descriptor: Int32) throws(SystemError) {
     guard let memory = unsafe memory, unsafe memory != UnsafeMutableRawPointer(bitPattern: -1) /* MAP_FAILED */ else {
-      throw SystemError("mmap of \(size) bytes for a table")
+      let error = SystemError("mmap of \(count * MemoryLayout<UInt64>.stride) bytes for a table")
+      if descriptor >= 0 { close(descriptor) }
+      throw error
     }
     // An atomic word is its bits, and zeroed pages hold zeros.
     unsafe base = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
     self.count = count
+    self.descriptor = descriptor
   }
 
-  deinit { unsafe munmap(base, max(count, 1) * MemoryLayout<UInt64>.stride) }
+  deinit {
+    unsafe munmap(base, max(count, 1) * MemoryLayout<UInt64>.stride)
+    if descriptor >= 0 { close(descriptor) }
+  }
 
   @inlinable
   public subscript(index: Int) -> Atomic<UInt64> {

@@ -12,19 +12,42 @@ struct BPFObject: ~Copyable {
   /// - Parameters:
   ///   - queues: the NIC's number of RX queues, which is the size of the socket map.
   ///   - superFrames: whether the sockets take frames of several buffers (`XSKSettings.superFrameMTU`).
+  ///   - fastPath: what the program forwards by itself; nil: nothing.
   /// - Throws: `SystemError` with libbpf's and the verifier's reason in its text.
-  static func load(role: NICRole, queues: Int, superFrames: Bool = false) throws(SystemError) -> BPFObject {
+  static func load(role: NICRole, queues: Int, superFrames: Bool = false, fastPath: FastPath? = nil) throws(SystemError) -> BPFObject {
     LibbpfLog.start()
     let loaded = try BPFObject()
-    try loaded.configure(role: role, queues: queues, superFrames: superFrames)
+    try loaded.configure(role: role, queues: queues, superFrames: superFrames, fastPath: fastPath)
     if unsafe bpf_object__load(loaded.object) < 0 { throw LibbpfLog.error("loading the XDP program") }
     if let underlay = role.underlay { try loaded.setAddresses(underlay.addresses) }
     if let lan = role.lan { try loaded.setVLANs(lan.vlans) }
     return loaded
   }
 
+  /// What a program's fast path works with.
+  struct FastPath {
+    var tables: FastPathTables
+    var settings: FastPathSettings
+  }
+
+  /// Loads the programs that count what NICs refuse, instead (tracepoints; they need the kernel's BTF).
+  static func loadRefusals(_ tables: FastPathTables) throws(SystemError) -> BPFObject {
+    LibbpfLog.start()
+    let loaded = try BPFObject()
+    try loaded.share(tables)
+    try systemCall("choosing BPF programs") { unsafe bpf_program__set_autoload(loaded.program, false) }
+    for name in refusals {
+      try systemCall("choosing BPF programs") { unsafe bpf_program__set_autoload(loaded.program(named: name), true) }
+    }
+    if unsafe bpf_object__load(loaded.object) < 0 { throw LibbpfLog.error("loading the tracepoints' programs") }
+    return loaded
+  }
+
+  static let refusals = ["vxgw_refused", "vxgw_not_redirected"]
+
   deinit { unsafe bpf_object__close(object) }
 
+  func program(named name: String) -> OpaquePointer? { unsafe bpf_object__find_program_by_name(object, name) }
   private var program: OpaquePointer { unsafe bpf_object__find_program_by_name(object, "vxgw") }
   /// File descriptor of the loaded program. It belongs to the object, like the maps'.
   var descriptor: Int32 { unsafe bpf_program__fd(program) }
@@ -53,7 +76,7 @@ struct BPFObject: ~Copyable {
   }
 
   /// Sets what the kernel fixes when it loads the object: map sizes, constants, program flags.
-  private func configure(role: NICRole, queues: Int, superFrames: Bool) throws(SystemError) {
+  private func configure(role: NICRole, queues: Int, superFrames: Bool, fastPath: FastPath?) throws(SystemError) {
     let multiBuffer = libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_get_buff_len, nil) == 1
     var settings = vxgw_settings()
     settings.multi_buffer = multiBuffer ? 1 : 0
@@ -68,6 +91,12 @@ struct BPFObject: ~Copyable {
       let octet = { (shift: UInt64) in UInt8(truncatingIfNeeded: mac.value >> shift) }
       settings.mac = (octet(40), octet(32), octet(24), octet(16), octet(8), octet(0))
     }
+    if let fastPath {
+      settings.fast = fastPath.settings.record
+      try share(fastPath.tables)
+    } else {
+      try leaveOut()
+    }
     try systemCall("setting the XDP program's constants") {
       unsafe bpf_map__set_initial_value(
         bpf_object__find_map_by_name(object, ".rodata"), &settings, MemoryLayout<vxgw_settings>.size)
@@ -80,6 +109,44 @@ struct BPFObject: ~Copyable {
         unsafe bpf_program__set_flags(program, UInt32(BPF_F_XDP_HAS_FRAGS))
       }
     }
+  }
+}
+
+// MARK: The fast path's tables
+
+extension BPFObject {
+  private static let own = ["places"]
+  private static let shared = ["fdb", "vteps", "segments", "local_ports", "devices", "interfaces", "forwarded", "pulse", "nics"]
+
+  /// Makes the object use the tables that all objects share.
+  private func share(_ tables: FastPathTables) throws(SystemError) {
+    let descriptors = [
+      tables.fdb.number, tables.vteps.number, tables.segments.descriptor.number, tables.localPorts.descriptor.number,
+      tables.devices.descriptor.number, tables.interfaces.descriptor.number, tables.forwarded.descriptor.number,
+      tables.pulse.descriptor.number, tables.nics.descriptor.number,
+    ]
+    for (name, descriptor) in zip(Self.shared, descriptors) {
+      try systemCall("sharing BPF map \(name)") {
+        unsafe bpf_map__reuse_fd(bpf_object__find_map_by_name(object, name), descriptor)
+      }
+    }
+  }
+
+  /// Spares the kernel maps that the verifier finds unused.
+  private func leaveOut() throws(SystemError) {
+    for name in Self.shared + Self.own {
+      try systemCall("leaving out BPF map \(name)") {
+        unsafe bpf_map__set_autocreate(bpf_object__find_map_by_name(object, name), false)
+      }
+    }
+  }
+
+  /// See `XDPProgram.setPlaces`.
+  func setPlace(_ place: UInt32, to number: Int?) throws(SystemError) {
+    var key = place
+    var value = number.map { UInt32($0 + 1) } ?? 0
+    let map = unsafe bpf_object__find_map_fd_by_name(object, "places")
+    try systemCall("setting a place in the XDP program") { unsafe bpf_map_update_elem(map, &key, &value, UInt64(BPF_ANY)) }
   }
 }
 

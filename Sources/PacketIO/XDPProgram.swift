@@ -23,12 +23,16 @@ public struct XDPProgram: ~Copyable, Sendable {
   /// - Parameters:
   ///   - queues: the NIC's number of RX queues.
   ///   - superFrames: whether the sockets take super-frames (`XSKSettings.superFrameMTU`); else the kernel gets them.
+  ///   - fastPath: what the program forwards by and how; nil: the sockets get everything.
   /// - Throws: `SystemError`: EBUSY when another program is attached (`current(on:)` names it), EOPNOTSUPP when the
   ///   driver has no native XDP, EPERM without CAP_BPF and CAP_NET_ADMIN.
   public init(
-    interfaceIndex: UInt32, interfaceName: String, role: NICRole, queues: Int, mode: XDPMode, superFrames: Bool = false
+    interfaceIndex: UInt32, interfaceName: String, role: NICRole, queues: Int, mode: XDPMode, superFrames: Bool = false,
+    fastPath: (tables: FastPathTables, settings: FastPathSettings)? = nil
   ) throws(SystemError) {
-    let object = try BPFObject.load(role: role, queues: queues, superFrames: superFrames)
+    let object = try BPFObject.load(
+      role: role, queues: queues, superFrames: superFrames,
+      fastPath: fastPath.map { BPFObject.FastPath(tables: $0.tables, settings: $0.settings) })
     var options = unsafe bpf_link_create_opts()
     unsafe options.sz = MemoryLayout<bpf_link_create_opts>.size
     unsafe options.flags = mode == .native ? UInt32(XDP_FLAGS_DRV_MODE) : UInt32(XDP_FLAGS_SKB_MODE)
@@ -54,6 +58,23 @@ public struct XDPProgram: ~Copyable, Sendable {
   /// Replaces the VLANs of a LAN NIC, while packets flow: a VLAN that stays loses none. The program must have been made with
   /// a role that has a LAN.
   public func setVLANs(_ vlans: VLANSet) throws(SystemError) { try object.setVLANs(vlans) }
+
+  /// Which frames of a NIC the fast path takes as a local port's, by their outermost tag.
+  public enum Place: Hashable, Sendable {
+    case untagged
+    /// `service`: IEEE 802.1ad's tag.
+    case tagged(id: UInt16, service: Bool)
+
+    var index: UInt32 {
+      switch self {
+      case .untagged: UInt32(VXGW_PLACE_UNTAGGED)
+      case .tagged(let id, let service): 1 + (service ? 4096 : 0) + UInt32(id)
+      }
+    }
+  }
+
+  /// Makes frames those of a local port, by its number; nil: of none. The program must have been made with a fast path.
+  public func setPlace(_ place: Place, to number: Int?) throws(SystemError) { try object.setPlace(place.index, to: number) }
 
   /// Frames by what was done with them, since the program was loaded.
   public func counts() throws(SystemError) -> [(reason: XDPVerdict, packets: UInt64)] {

@@ -1,6 +1,6 @@
 /// What the XDP program did with a frame, and why: `enum vxgw_verdict` in `bpf/vxgw.h`, in its order.
 public enum XDPVerdict: Int, CaseIterable, Sendable {
-  case redirected
+  case redirected, forwarded
   case notIP, notUDP, otherAddress, otherPort, otherVLAN
   case fragment, options, extensionHeader
   case truncated
@@ -14,6 +14,7 @@ extension XDPVerdict: CustomStringConvertible {
   public var name: String {
     switch self {
     case .redirected: "redirected"
+    case .forwarded: "forwarded"
     case .notIP: "passed_not_ip"
     case .notUDP: "passed_not_udp"
     case .otherAddress: "passed_other_address"
@@ -32,7 +33,8 @@ extension XDPVerdict: CustomStringConvertible {
   /// A sentence for the operator.
   public var description: String {
     switch self {
-    case .redirected: "Taken by vxgw."
+    case .redirected: "Taken by vxgw's workers."
+    case .forwarded: "Forwarded by the XDP program itself (--fastpath)."
     case .notIP: "Left to the kernel: neither IPv4 nor IPv6."
     case .notUDP: "Left to the kernel: IP, but not UDP."
     case .otherAddress: "Left to the kernel: UDP to an address that is not the VTEP's."

@@ -11,8 +11,9 @@ struct Rig: ~Copyable {
   let control: WorkerControl
   private var network: Network
 
-  init(_ network: Network, batch: Int = 8) throws {
-    let forwarding = try Forwarding(maximumEntries: 1024)
+  /// - Parameter isShared: whether the XDP program's fast path reads the tables as well.
+  init(_ network: Network, batch: Int = 8, isShared: Bool = false) throws {
+    let forwarding = try Forwarding(maximumEntries: 1024, isShared: isShared)
     var ports = Slots<Port>(capacity: Topology.portLimit)
     for _ in 0..<network.portCount { ports.append(.memory(MemoryPort())) }
     let control = try WorkerControl(discovered: try Doorbell())

@@ -7,18 +7,24 @@ import Wire
 struct Traffic {
   private let network: Network
   private var random: Seeded
+  /// Whether hosts mostly stay where they are, and nothing signals congestion.
+  private let isSettled: Bool
 
-  init(_ network: Network, seed: UInt64) {
+  init(_ network: Network, seed: UInt64, isSettled: Bool = false) {
     self.network = network
+    self.isSettled = isSettled
     random = Seeded(seed)
   }
+
+  /// Whether this frame is like most.
+  private mutating func isUsual() -> Bool { isSettled && random.below(8) != 0 }
 
   /// A port and what arrives there.
   mutating func next() -> (Int, [UInt8]) {
     let port = max(0, random.below(2 * network.portCount) - network.portCount)
     let isLocal = port != 0 || random.below(2) == 0 && network.localPorts.contains { $0?.port == 0 }
-    var frame = isLocal ? ethernet(tags: lanTags(port)) : tunnelled()
-    if random.below(3) == 0 { damage(&frame, isPacket: !isLocal) }
+    var frame = isLocal ? ethernet(tags: lanTags(port), from: [.host1, .host1, .host2, .host3][min(port, 3)]) : tunnelled()
+    if !isUsual() && random.below(3) == 0 { damage(&frame, isPacket: !isLocal) }
     return (port, frame)
   }
 
@@ -61,8 +67,9 @@ struct Traffic {
     return tags
   }
 
-  private mutating func ethernet(tags: [VLANTag]) -> [UInt8] {
-    let source = random.below(50) == 0 ? mac(group: true) : mac(group: false)
+  /// - Parameter home: who is where the frame comes from.
+  private mutating func ethernet(tags: [VLANTag], from home: MACAddress) -> [UInt8] {
+    let source = isUsual() ? home : random.below(50) == 0 ? mac(group: true) : mac(group: false)
     var layers: [any Layer] = [EthernetHeader(to: mac(group: true), from: source)] + tags
     let (ds, ttl) = (UInt8(random.below(256)), pick([64, 1, 255, 0] as [UInt8]))
     switch random.below(8) {
@@ -94,15 +101,18 @@ struct Traffic {
     let vteps: [IPAddress] = [.remote, .remote, .third, .third, .fourth]
     let source = pick(vteps.map { isIPv4 ? $0 : $0.overIPv6 } + [anyone])
     let destination = pick([network.settings.local, network.settings.local, network.settings.local] + network.groups)
-    let ds = UInt8(random.below(256))
+    let ds = UInt8(random.below(256)) & (isUsual() ? 0xfc : 0xff)
     let ip: any IPLayer =
       isIPv4 ? IPv4Header(to: destination, from: source, tos: ds) : IPv6Header(to: destination, from: source, trafficClass: ds)
     let wrong = ChecksumField.value(UInt16(random.below(65536)))
     let udp = UDPHeader(to: network.settings.port, checksum: pick([.value(0), .correct, .correct, .partial, wrong]))
-    let (reserved, reserved2) = (UInt32(random.below(2) * random.below(1 << 24)), UInt8(random.below(2) * random.below(256)))
+    let few = isUsual() ? 1 : 2
+    let (reserved, reserved2) = (UInt32(random.below(few) * random.below(1 << 24)), UInt8(random.below(few) * random.below(256)))
     let vxlan = VXLANHeader(vni: pick([100, 100, 100, 100, 200, 200, 300, 999]), reserved: reserved, reserved2: reserved2)
     let tags = random.below(8) == 0 ? (0..<1 + random.below(2)).map { _ in tag() } : []
-    let inner = ethernet(tags: random.below(8) == 0 ? (0..<1 + random.below(3)).map { _ in tag() } : [])
+    let inner = ethernet(
+      tags: random.below(8) == 0 ? (0..<1 + random.below(3)).map { _ in tag() } : [],
+      from: source == vteps[0] || source == vteps[0].overIPv6 ? .remote1 : MACAddress(0x0200_0000_0100))
     return packet([EthernetHeader(to: .underlay, from: .nextHop)] + tags + [ip, udp, vxlan, Payload(inner)])
   }
 }

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/filter.h>
+#include <linux/genetlink.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
@@ -109,6 +110,9 @@ static inline int vxgw_tun_set_offload(int fd, unsigned int flags) { return ioct
 int vxgw_bind_thread(pthread_t thread, int cpu);
 // The thread's name, at most 15 characters.
 int vxgw_name_thread(pthread_t thread, const char *name);
+
+// fcntl(2) is variadic.
+static inline int vxgw_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 0); }
 
 // Hands libbpf's warnings to `handler` instead of printing them on standard error. (Swift sees va_list differently on
 // each architecture.)
