@@ -85,6 +85,10 @@ extension Report.Link: CustomStringConvertible {
     var lines = ["\(ifname): " + words.joined(separator: " ")]
     if !ports.isEmpty { lines.append("    ports " + ports.joined(separator: " ")) }
     lines += traffic.description.split(separator: "\n").map { "    " + $0 }
+    if let fastpath {
+      let state = fastpath.on ? "on" : "off (\(fastpath.reason ?? ""))"
+      lines.append("    fastpath \(state) rx \(fastpath.rx.frames) tx \(fastpath.tx.frames)")
+    }
     if !dropped.isEmpty { lines.append("    dropped " + Self.words(dropped)) }
     if !xdp.isEmpty { lines.append("    xdp " + Self.words(xdp)) }
     return lines.joined(separator: "\n")
@@ -100,7 +104,8 @@ extension Report.Stats: CustomStringConvertible {
     let dropped = drops.reduce(0) { $0 + $1.count }
     let totals = Table(
       rows: [
-        ["in", "\(`in`)"], ["replicated", "\(replicated)"], ["out", "\(out)"], ["dropped", "\(dropped)"],
+        ["in", "\(`in`)", fastpath == 0 ? "" : "\(fastpath) of them the XDP programs took by themselves"], ["replicated", "\(replicated)"],
+        ["out", "\(out)"], ["dropped", "\(dropped)"],
         ["waiting", "\(waiting)"], ["balanced", balanced ? "yes" : "no", "in + replicated = out + dropped + waiting"],
       ], numbers: [1])
     let memory = Table(

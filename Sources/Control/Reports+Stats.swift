@@ -69,10 +69,12 @@ extension Report {
     public var balanced: Bool
     public var frames: Frames
     public var workers: [Worker]
+    /// Part of `in`: frames that the XDP programs took by themselves. All that are not in `out` are among the drops.
+    public var fastpath: UInt64
 
     public init(
       in: UInt64, out: UInt64, replicated: UInt64, waiting: UInt64, drops: [Drop], balanced: Bool, frames: Frames,
-      workers: [Worker]
+      workers: [Worker], fastpath: UInt64 = 0
     ) {
       self.in = `in`
       self.out = out
@@ -82,6 +84,7 @@ extension Report {
       self.balanced = balanced
       self.frames = frames
       self.workers = workers
+      self.fastpath = fastpath
     }
   }
 }

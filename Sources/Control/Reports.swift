@@ -80,6 +80,8 @@ public enum Report {
       self.frames = frames
       self.bytes = bytes
     }
+
+    static func + (a: Traffic, b: Traffic) -> Traffic { Traffic(frames: a.frames + b.frames, bytes: a.bytes + b.bytes) }
   }
 
   /// A segment.
@@ -182,10 +184,30 @@ extension Report {
     public var dropped: [String: UInt64]
     /// Frames by the XDP program's verdict; empty without one.
     public var xdp: [String: UInt64]
+    /// Nil where there is no XDP program.
+    public var fastpath: FastPath?
+
+    /// What the XDP programs forward by themselves.
+    public struct FastPath: Codable, Sendable, Equatable {
+      /// Whether other NICs' programs send frames here, and why not.
+      public var on: Bool
+      public var reason: String?
+      /// Part of the link's `rx` and `tx`.
+      public var rx: Traffic
+      public var tx: Traffic
+
+      public init(on: Bool, reason: String? = nil, rx: Traffic, tx: Traffic) {
+        self.on = on
+        self.reason = reason
+        self.rx = rx
+        self.tx = tx
+      }
+    }
 
     public init(
       ifname: String, role: Role, driver: String?, mode: Mode, zerocopy: Bool, queues: Int, mtu: Int, address: MACAddress,
-      promiscuous: Bool, ports: [String] = [], rx: Traffic, tx: Traffic, dropped: [String: UInt64], xdp: [String: UInt64]
+      promiscuous: Bool, ports: [String] = [], rx: Traffic, tx: Traffic, dropped: [String: UInt64], xdp: [String: UInt64],
+      fastpath: FastPath? = nil
     ) {
       self.ifname = ifname
       self.role = role
@@ -201,6 +223,7 @@ extension Report {
       self.tx = tx
       self.dropped = dropped
       self.xdp = xdp
+      self.fastpath = fastpath
     }
   }
 }

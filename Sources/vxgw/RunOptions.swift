@@ -143,6 +143,11 @@ struct IOOptions: ParsableArguments {
   var io: String?
   @Option(help: ArgumentHelp("AF_XDP without copies. (default: auto)", valueName: "auto|on|off"))
   var zeroCopy: String?
+  @Option(
+    name: .customLong("fastpath"),
+    help: ArgumentHelp(
+      "The XDP program forwards known unicast by itself; auto: where AF_XDP copies. (default: auto)", valueName: "auto|on|off"))
+  var fastPath: String?
   @Option(help: ArgumentHelp("Worker threads. (default: one per queue pair)", valueName: "n"))
   var workers: String?
   @Option(help: ArgumentHelp("CPUs for the workers, such as 0,2-3. (default: any)", valueName: "list"))
@@ -163,7 +168,7 @@ struct IOOptions: ParsableArguments {
 
   var settings: Settings {
     [
-      .io: list(io), .zeroCopy: list(zeroCopy), .workers: list(workers), .cpus: list(cpus), .batch: list(batch),
+      .io: list(io), .zeroCopy: list(zeroCopy), .fastPath: list(fastPath), .workers: list(workers), .cpus: list(cpus), .batch: list(batch),
       .ring: list(ring), .frames: list(frames), .frameSize: list(frameSize), .poll: list(poll),
     ]
   }

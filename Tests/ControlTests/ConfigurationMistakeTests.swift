@@ -211,6 +211,7 @@ private let ring = "entries of a ring are a power of two, 64 to 32768"
         "--poll buzy: one of adaptive, busy, interrupt. Did you mean busy?",
       ]
     ),
+    ("--iface u --vni 1 --io raw --fastpath on", ["--fastpath on: --io raw has no program in the driver; the fast path needs --io xdp"]),
     ("--iface u --vni 1 --io raw --zero-copy on", ["--zero-copy on: --io raw always copies; zero-copy needs --io xdp"]),
     ("--iface u --vni 1 --workers 3 --cpus 0-1", ["--cpus 0-1: CPUs for 2 of 3 workers; name one for each"]),
     (

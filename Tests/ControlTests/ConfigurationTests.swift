@@ -67,6 +67,8 @@ private let optionRows: [OptionRow] = [
   .init("", "auto auto", { "\($0.io) \($0.zeroCopy)" }),
   .init("--io xdp-skb --zero-copy off", "xdpSKB off", { "\($0.io) \($0.zeroCopy)" }),
   .init("--io xdp --zero-copy on", "xdp on", { "\($0.io) \($0.zeroCopy)" }),
+  .init("", "auto", { "\($0.fastPath)" }),
+  .init("--fastpath on", "on", { "\($0.fastPath)" }),
   .init("", "nil []", { "\($0.workers.debugDescription) \($0.cpus)" }),
   .init("--workers 3 --cpus 0,2-4", "Optional(3) [0, 2, 3, 4]", { "\($0.workers.debugDescription) \($0.cpus)" }),
   .init("", "64 2048 nil nil", { "\($0.batch) \($0.ring) \($0.frames.debugDescription) \($0.frameSize.debugDescription)" }),

@@ -15,7 +15,8 @@ private let choices: [[String]] = [
   ["--verify-udpcsum", "--no-verify-udpcsum"], ["--reserved-bits strict", "--reserved-bits 0x1", "--reserved-bits ignore"],
   ["--inner-vlan keep", "--inner-vlan drop"], ["--mtu 1400"], ["--mss-clamp off", "--mss-clamp 1300", "--mss-clamp auto"],
   ["--no-learning", "--learning"], ["--ageing 0"], ["--max-fdb 7"], ["--vteps listed", "--vteps any"], ["--proxy", "--suppress"],
-  ["--l2miss"], ["--l3miss"], ["--io raw", "--io xdp --zero-copy on"], ["--workers 2"], ["--cpus 0,2-4"], ["--batch 32"], ["--ring 4096"],
+  ["--l2miss"], ["--l3miss"], ["--io raw", "--io xdp --zero-copy on", "--fastpath off"], ["--workers 2"], ["--cpus 0,2-4"], ["--batch 32"],
+  ["--ring 4096"],
   ["--frames 65536"], ["--frame-size 4096"], ["--poll busy"], ["--socket /run/a'b\"c\\d:#é.sock", "--socket -x"], ["--log-level debug"],
 ]
 private let ipv4 = [
@@ -80,6 +81,7 @@ func printed() throws {
       # l3miss: off
       # io: auto
       # zero-copy: auto
+      # fastpath: auto
       # workers: one per queue pair
       # cpus: any
       # batch: 64

@@ -67,6 +67,13 @@ extension Configuration {
   }
 
   public enum ZeroCopy: String, CaseIterable, Sendable { case auto, on, off }
+
+  /// Whether the XDP program forwards by itself what the workers have decided.
+  public enum FastPath: String, CaseIterable, Sendable {
+    /// Where AF_XDP copies.
+    case auto
+    case on, off
+  }
 }
 
 extension Configuration.TTL: LosslessStringConvertible {

@@ -112,6 +112,10 @@ extension Configuration {
     if zeroCopy == .on, io == .raw || io == .xdpSKB {
       reader.mistake(.zeroCopy, "--io \(io.rawValue) always copies; zero-copy needs --io xdp")
     }
+    fastPath = reader.word(.fastPath) ?? fastPath
+    if fastPath == .on, io == .raw || io == .xdpSKB {
+      reader.mistake(.fastPath, "--io \(io.rawValue) has no program in the driver; the fast path needs --io xdp")
+    }
     workers = reader.number(.workers, in: 1...1024, "threads, 1 to 1024")
     cpus = reader.last(.cpus).flatMap { reader.read($0, Self.cpus) } ?? []
     if let workers, !cpus.isEmpty, cpus.count < workers {

@@ -64,6 +64,7 @@ extension Configuration {
     case .l3miss: Self.flag(l3miss)
     case .io: [io.rawValue]
     case .zeroCopy: [zeroCopy.rawValue]
+    case .fastPath: [fastPath.rawValue]
     case .workers: Self.list(workers)
     case .cpus: cpus.isEmpty ? [] : [cpus.map(\.description).joined(separator: ",")]
     case .batch: ["\(batch)"]

@@ -57,6 +57,7 @@ public struct Configuration: Sendable, Equatable {
 
   public internal(set) var io = IO.auto
   public internal(set) var zeroCopy = ZeroCopy.auto
+  public internal(set) var fastPath = FastPath.auto
   /// Nil: one per queue pair.
   public internal(set) var workers: Int?
   /// CPUs that workers are bound to, in order; none: any. Not fewer than `workers`.

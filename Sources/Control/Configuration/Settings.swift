@@ -11,6 +11,7 @@ public enum Setting: String, CaseIterable, Sendable {
   case maxFDB = "max-fdb"
   case vteps, proxy, suppress, l2miss, l3miss, io
   case zeroCopy = "zero-copy"
+  case fastPath = "fastpath"
   case workers, cpus, batch, ring, frames
   case frameSize = "frame-size"
   case poll, socket

@@ -7,8 +7,30 @@ import Wire
 extension Assembly {
   /// Makes every worker go by the overlay, and returns when all do.
   func apply(_ overlay: Overlay) {
+    followFastPath(overlay)
     for control in controls { control.ask(for: WorkerChange(topology: overlay.topology())) }
     for control in controls { control.awaitChange() }
+  }
+
+  /// Makes the XDP programs go by the overlay. Before the workers do: what goes must be gone from both when a change is made.
+  func followFastPath(_ overlay: Overlay) {
+    guard let fastPath, !fastPath.hasFailed else { return }
+    do {
+      try fastPath.follow(overlay) { device, place, number throws(SystemError) in
+        guard case .nic(let index)? = overlay.devices[device]?.kind else { return }
+        try self.setPlace(ofNIC: index, place, to: number)
+      }
+    } catch {
+      fastPath.fail(error, log)
+    }
+  }
+
+  private func setPlace(ofNIC index: Int, _ place: XDPProgram.Place, to number: Int?) throws(SystemError) {
+    var failure: SystemError?
+    withNICs { nics in
+      do throws(SystemError) { try nics[index]?.setPlace(place, to: number) } catch { failure = error }
+    }
+    if let failure { throw failure }
   }
 
   /// Makes a NIC's frames those that the overlay has local ports for. TAP devices have no VLANs.
@@ -75,11 +97,13 @@ extension Assembly {
         isFinal: false)
     }
     let role = NICRole(lan: .init(mac: nic.link.mac, vlans: port.vlan.set))
-    var attached = try AttachedNIC(nic, index: index, role: role, mode: mode, superFrames: factory.takesSuperFrames)
+    var attached = try AttachedNIC(
+      nic, index: index, role: role, mode: mode, superFrames: factory.takesSuperFrames, fastPath: fastPath?.settings(of: device))
     var ports = Slots<Port>(capacity: plan.workers)
     for number in (0..<plan.workers).reversed() { ports.append(try factory.makePort(index, number, isFirst: false, &attached)) }
     hand(overlay, at: device) { _ in ports.removeLast() }
     keep(attached, at: index)
+    if mode == .native { try fastPath?.add(device, nic) }
     return index
   }
 
@@ -105,6 +129,7 @@ extension Assembly {
   /// sockets, then what was changed on the NIC is undone. Returns what could not be.
   func close(_ device: Int, nic index: Int?, _ overlay: Overlay) -> String? {
     if let index { withNICs { nics in nics[index]?.detach() } }
+    do { try fastPath?.remove(device) } catch { fastPath?.fail(error, log) }
     for control in controls { control.ask(for: WorkerChange(topology: overlay.topology(), closed: [device])) }
     for control in controls { control.awaitChange() }
     guard let index else { return nil }

@@ -20,6 +20,9 @@ final class Assembly: @unchecked Sendable {
   let isZeroCopy: Bool
   let chunksPerWorker: Int
   let factory: PortFactory
+  /// Nil: no NIC has it.
+  let fastPath: FastPathControl?
+  let log: Logger
   private let threads: [WorkerThread]
   private let asking = Mutex(())
   /// The kernel's own copy of a VXLAN packet ends here, without an ICMP error; and nobody else can have the port.
@@ -28,7 +31,10 @@ final class Assembly: @unchecked Sendable {
   /// Takes the best modes that work, NIC by NIC (`--io auto`), and zero-copy if all drivers have it.
   ///
   /// - Throws: `GatewayError`.
-  static func build(_ plan: Plan, _ overlay: Overlay, _ forwarding: Forwarding, discovered: Doorbell, log: Logger) throws -> Assembly {
+  static func build(
+    _ plan: Plan, _ overlay: Overlay, _ forwarding: Forwarding, _ settings: TunnelSettings, _ fastPath: FastPathControl?,
+    discovered: Doorbell, log: Logger
+  ) throws -> Assembly {
     let io = plan.configuration.io
     let ladder = plan.modes
     var rungs = [Int](repeating: 0, count: plan.nics.count)
@@ -37,13 +43,21 @@ final class Assembly: @unchecked Sendable {
     // The kernel gives a queue free some time after its last socket was closed (xp_release_deferred in
     // net/xdp/xsk_buff_pool.c): a gateway that is restarted, or tries again without zero-copy, must not trip over itself.
     var patience = 50
+    // A kernel may take the program without the fast path: nobody should lose native XDP for it.
+    var fastPath = fastPath
+    var fastPathFailure: String?
     while true {
       do {
-        let assembly = try Assembly(plan, overlay, modes: rungs.map { ladder[$0] }, zeroCopy: zeroCopy, forwarding, discovered)
+        let assembly = try Assembly(
+          plan, overlay, modes: rungs.map { ladder[$0] }, zeroCopy: zeroCopy, forwarding, settings, fastPath, discovered, log)
         for case let (mode, reason?) in zip(rungs.map({ ladder[$0] }), reasons) {
           log.notice("\(reason); \(mode == .raw ? "raw sockets" : "\(mode) XDP") instead")
         }
         assembly.warnOfOffloads(log)
+        if let fastPathFailure, assembly.isNative(Topology.underlay) { log.notice("no in-kernel fast path: \(fastPathFailure)") }
+        if plan.configuration.fastPath == .on && assembly.fastPath == nil {
+          log.warning("--fastpath on: \(plan.underlay.name) has no program in the driver, so workers forward everything")
+        }
         return assembly
       } catch let failure as NICFailure {
         if failure.isFinal && failure.isBinding && patience > 0 {
@@ -53,6 +67,10 @@ final class Assembly: @unchecked Sendable {
         }
         log.debug("\(failure.message)")
         if failure.isFinal { throw GatewayError(failure.message) }
+        if fastPath != nil && plan.configuration.fastPath == .auto && ladder[rungs[failure.nic]] == .native && !failure.isBinding {
+          (fastPath, fastPathFailure) = (nil, failure.message)
+          continue
+        }
         if zeroCopy && plan.configuration.zeroCopy == .auto && failure.isBinding {
           zeroCopy = false
         } else if rungs[failure.nic] + 1 < ladder.count {
@@ -68,9 +86,13 @@ final class Assembly: @unchecked Sendable {
   }
 
   private init(
-    _ plan: Plan, _ overlay: Overlay, modes: [NICMode], zeroCopy: Bool, _ forwarding: Forwarding, _ discovered: Doorbell
+    _ plan: Plan, _ overlay: Overlay, modes: [NICMode], zeroCopy: Bool, _ forwarding: Forwarding, _ settings: TunnelSettings,
+    _ fastPath: FastPathControl?, _ discovered: Doorbell, _ log: Logger
   ) throws {
     let zeroCopy = zeroCopy && modes.allSatisfy { $0 != .generic } && modes.contains(.native)
+    // What the driver receives into packet memory costs the workers less than a copy, and they do everything.
+    let fastPath = zeroCopy && plan.configuration.fastPath == .auto || modes[Topology.underlay] != .native ? nil : fastPath
+    try fastPath?.removeAll()
     // Only generic XDP gets to see super-frames. An older kernel leaves them to the NIC's own stack, and counts them.
     let superFrameMTU = try modes.contains(.generic) && XSKSettings.kernelTakesSuperFrames() ? plan.segmentMTU : nil
     let reservation = try Self.reserve(plan)
@@ -80,11 +102,15 @@ final class Assembly: @unchecked Sendable {
         throw NICFailure(nic: index, message: "\(nic.name): \(obstacle)", isFinal: false)
       }
       let role = plan.role(of: nic, overlay, addresses: [plan.local] + overlay.groups)
-      attached.append(try AttachedNIC(nic, index: index, role: role, mode: modes[index], superFrames: superFrameMTU != nil))
+      let device = overlay.device(named: nic.name) ?? 0
+      attached.append(
+        try AttachedNIC(
+          nic, index: index, role: role, mode: modes[index], superFrames: superFrameMTU != nil, fastPath: fastPath?.settings(of: device)))
+      if modes[index] == .native { try fastPath?.add(device, nic) }
     }
     let usesXDP = modes.contains(where: \.isXDP)
     let xsk = XSKSettings(ring: plan.configuration.ring, zeroCopy: zeroCopy, superFrameMTU: superFrameMTU)
-    var factory = PortFactory(plan, modes: modes, xsk: xsk, chunkSize: plan.chunkSize(usesXDP: usesXDP, zeroCopy: zeroCopy))
+    var factory = PortFactory(plan, settings, modes: modes, xsk: xsk, chunkSize: plan.chunkSize(usesXDP: usesXDP, zeroCopy: zeroCopy))
     var taps = try factory.makeTAPs(overlay)
     var threads: [WorkerThread] = []
     var controls: [WorkerControl] = []
@@ -99,6 +125,8 @@ final class Assembly: @unchecked Sendable {
     self.threads = threads
     self.controls = controls
     self.factory = factory
+    self.fastPath = fastPath
+    self.log = log
     isZeroCopy = zeroCopy
     chunksPerWorker = factory.chunkCount
   }
@@ -124,6 +152,8 @@ final class Assembly: @unchecked Sendable {
         "\(nic.name): its driver keeps \(names) on: VLAN tags or merged packets get lost. See `ethtool -k \(nic.name)`, or use --io raw")
     }
   }
+
+  private func isNative(_ index: Int) -> Bool { withNICs { nics in nics[index]?.mode == .native } }
 
   func withNICs<Result>(_ body: (inout Slots<AttachedNIC?>) throws -> Result) rethrows -> Result {
     try lock.withLock { _ in try body(&attached) }

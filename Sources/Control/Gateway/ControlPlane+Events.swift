@@ -13,6 +13,7 @@ extension ControlPlane {
     let now = Tick.now
     resolver.work(netlink, now: now)
     if ageing > 0 && now.milliseconds >= nextSweep { sweep(now) }
+    if now.milliseconds >= nextBeat { beat(now) }
     guard resolver.version != shownVersion || neighboursChanged else { return }
     tellWays()
     showView()

@@ -37,6 +37,12 @@ struct ControlPlane: ~Copyable {
   let ageing: UInt32
   /// Milliseconds of the monotonic clock.
   var nextSweep: UInt64
+  /// Milliseconds; the next look at what the fast path depends on.
+  var nextBeat: UInt64 = .max
+  /// When all workers were alive, and whether the fast path goes on.
+  var lastAlive: UInt64 = 0
+  var isGoingOn = true
+  let features: XDPFeatures?
   private let server: ControlServer
 
   init(
@@ -57,6 +63,7 @@ struct ControlPlane: ~Copyable {
     let reporter = Reporter(assembly, forwarding, .init(overlay: overlay, ways: resolver.ways), changes)
     let server = try ControlServer(path: configuration.socket, responder: reporter, events: events, log: log)
     let pathMTU = try PathMTUSocket(isIPv6: !plan.local.isIPv4)
+    features = try Self.features(assembly, log)
     self.server = server
     self.pathMTU = pathMTU
     ageing = UInt32(configuration.ageing)
@@ -88,6 +95,7 @@ struct ControlPlane: ~Copyable {
       // Ready means ready: a worker answers after its first round, in which its sockets got memory to receive into.
       _ = assembly.snapshots()
       try awaitCarriers()
+      startFastPath()
       try server.start()
       sayReady()
       var signal: Int32?
@@ -133,7 +141,7 @@ struct ControlPlane: ~Copyable {
   /// Milliseconds until something is due.
   private func timeout() -> Int32 {
     let now = Tick.now.milliseconds
-    let first = ageing > 0 ? min(resolver.nextDeadline, nextSweep) : resolver.nextDeadline
+    let first = min(resolver.nextDeadline, ageing > 0 ? nextSweep : .max, nextBeat)
     if first == .max { return -1 }
     // The coarse clock may be 10 ms behind: better late by that than awake twice.
     return Int32(clamping: first > now ? first - now + 10 : 0)

@@ -18,12 +18,34 @@ public enum Gateway {
     let plan = try Plan(configuration, netlink)
     for warning in plan.warnings { log.warning("\(warning)") }
 
-    let forwarding = try Forwarding(maximumEntries: configuration.maxFDB)
+    let settings = plan.tunnelSettings
+    let (forwarding, fastPath) = try tables(plan, settings, log)
     let overlay = try Overlay(plan, forwarding)
     let discovered = try Doorbell()
-    let assembly = try Assembly.build(plan, overlay, forwarding, discovered: discovered, log: log)
+    let assembly = try Assembly.build(plan, overlay, forwarding, settings, fastPath, discovered: discovered, log: log)
     var plane = try ControlPlane(assembly, overlay, forwarding, discovered, netlink, log)
     try plane.run(until: signals)
+  }
+
+  /// The tables of the data path, with the XDP program as another reader where it may forward by itself.
+  private static func tables(
+    _ plan: Plan, _ settings: TunnelSettings, _ log: Logger
+  ) throws -> (Forwarding, FastPathControl?) {
+    let wanted = plan.configuration.fastPath
+    if wanted != .off && plan.modes.contains(.native) {
+      do throws(SystemError) {
+        guard FastPathControl.isPossible else {
+          throw SystemError("the XDP program relies on the memory order of x86-64", errno: .notSupported)
+        }
+        let forwarding = try Forwarding(maximumEntries: plan.configuration.maxFDB, isShared: true)
+        return (forwarding, try FastPathControl(forwarding, settings))
+      } catch {
+        guard wanted == .auto else { throw GatewayError("--fastpath on", error, "Use --fastpath off") }
+        // What forbids this forbids XDP as well, and is told there.
+        log.log(level: error.errno == .notPermitted ? .debug : .notice, "no in-kernel fast path: \(error)")
+      }
+    }
+    return (try Forwarding(maximumEntries: plan.configuration.maxFDB), nil)
   }
 
   /// What `run` would do, in words. Looks at the kernel and changes nothing.

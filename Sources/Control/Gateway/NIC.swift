@@ -47,7 +47,11 @@ struct AttachedNIC: ~Copyable {
   /// - Parameters:
   ///   - index: of the NIC, for the failure.
   ///   - superFrames: whether the sockets take super-frames.
-  init(_ nic: NIC, index: Int, role: NICRole, mode: NICMode, superFrames: Bool) throws(NICFailure) {
+  ///   - fastPath: what a native program forwards by, if it does.
+  init(
+    _ nic: NIC, index: Int, role: NICRole, mode: NICMode, superFrames: Bool,
+    fastPath: (tables: FastPathTables, settings: FastPathSettings)? = nil
+  ) throws(NICFailure) {
     do {
       // AF_XDP never sees a tag that was taken out; AF_PACKET is told, and the raw port puts it back.
       let unwanted =
@@ -58,7 +62,7 @@ struct AttachedNIC: ~Copyable {
         mode.isXDP
         ? try XDPProgram(
           interfaceIndex: nic.link.index, interfaceName: nic.name, role: role, queues: nic.queues, mode: mode.xdp,
-          superFrames: superFrames) : nil
+          superFrames: superFrames, fastPath: mode == .native ? fastPath : nil) : nil
       self.nic = nic
       self.mode = mode
       self.role = role
@@ -85,6 +89,9 @@ struct AttachedNIC: ~Copyable {
     }
     role = new
   }
+
+  /// See `XDPProgram.setPlace`.
+  mutating func setPlace(_ place: XDPProgram.Place, to number: Int?) throws(SystemError) { try program?.setPlace(place, to: number) }
 
   /// No more frames come: the program goes. Raw sockets go with their ports.
   mutating func detach() { program = nil }

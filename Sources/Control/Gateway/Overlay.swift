@@ -188,14 +188,21 @@ struct Overlay: Sendable {
     return segments.flatMap { $0?.remotes ?? [] }.compactMap { groupOf[$0] }.filter { seen.insert($0).inserted }
   }
 
+  var dataPathSegments: [Topology.Segment?] {
+    segments.map { $0.map { .init(vni: $0.vni, remotes: $0.remotes, options: $0.options) } }
+  }
+
+  var localPorts: [LocalPort?] {
+    ends.map { end in
+      end.map {
+        LocalPort(port: $0.device, vlan: $0.port.vlan.dataPath, segment: $0.segment, isWire: devices[$0.device]?.kind != .tap)
+      }
+    }
+  }
+
   func topology() -> Topology {
     Topology(
-      segments: segments.map { $0.map { .init(vni: $0.vni, remotes: $0.remotes, options: $0.options) } },
-      localPorts: ends.map { end in
-        end.map {
-          LocalPort(port: $0.device, vlan: $0.port.vlan.dataPath, segment: $0.segment, isWire: devices[$0.device]?.kind != .tap)
-        }
-      },
+      segments: dataPathSegments, localPorts: localPorts,
       lists: lists.map { $0 ?? [] }, groups: groups, reportsLearning: reportsLearning)
   }
 }

@@ -9,6 +9,7 @@ import Wire
 /// has (see `XSKMemory`).
 struct PortFactory {
   private let plan: Plan
+  private let settings: TunnelSettings
   private let modes: [NICMode]
   private let xsk: XSKSettings
   let chunkSize: Int
@@ -19,8 +20,9 @@ struct PortFactory {
   /// Chunks that refilling leaves in the pool for copies and for ports that read into the pool.
   private static let reserve = 512
 
-  init(_ plan: Plan, modes: [NICMode], xsk: XSKSettings, chunkSize: Int) {
+  init(_ plan: Plan, _ settings: TunnelSettings, modes: [NICMode], xsk: XSKSettings, chunkSize: Int) {
     self.plan = plan
+    self.settings = settings
     self.modes = modes
     self.chunkSize = chunkSize
     self.xsk = xsk
@@ -63,7 +65,7 @@ struct PortFactory {
     // A batch that floods fills outgoing batches faster than incoming ones.
     let egress = Egress(umem: umem, ports: ports, batch: 2 * batch, events: control.events)
     let worker = try Worker(
-      egress: egress, topology: overlay.topology(), forwarding: forwarding, settings: plan.tunnelSettings, batch: batch, control: control)
+      egress: egress, topology: overlay.topology(), forwarding: forwarding, settings: settings, batch: batch, control: control)
     return WorkerThread(worker, polling: plan.configuration.poll)
   }
 

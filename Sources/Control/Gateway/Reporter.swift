@@ -39,7 +39,7 @@ final class Reporter: ControlResponder {
       case .linkShow: return .link(try links())
       case .neighShow: return .neigh(view.withLock { $0.neighbours })
       case .configShow: return .config(configuration.yaml)
-      case .stats: return .stats(stats())
+      case .stats: return .stats(try stats())
       }
     } catch {
       return .error("\(error)")
@@ -164,8 +164,9 @@ final class Reporter: ControlResponder {
     let snapshots = assembly.snapshots()
     return try overlay.devices.enumerated().compactMap { port, device in
       guard let device else { return nil }
-      let rx = Report.Traffic(frames: sum(snapshots, .rxFrames, port), bytes: sum(snapshots, .rxBytes, port))
-      let tx = Report.Traffic(frames: sum(snapshots, .txFrames, port), bytes: sum(snapshots, .txBytes, port))
+      let fast = try fastTraffic(port, overlay)
+      let rx = Report.Traffic(frames: sum(snapshots, .rxFrames, port), bytes: sum(snapshots, .rxBytes, port)) + fast.rx
+      let tx = Report.Traffic(frames: sum(snapshots, .txFrames, port), bytes: sum(snapshots, .txBytes, port)) + fast.tx
       let link = try netlink.link(named: device.name)
       let ports = overlay.ends.compactMap { end in
         end.flatMap { $0.device == port ? "\(overlay.segments[$0.segment]?.vni ?? 0)=\($0.port)" : nil }
@@ -173,8 +174,13 @@ final class Reporter: ControlResponder {
       var report = Report.Link(
         ifname: device.name, role: .tap, driver: "tun", mode: .tap, zerocopy: false, queues: plan.workers, mtu: link?.mtu ?? 0,
         address: link?.mac ?? MACAddress(0), promiscuous: false, ports: ports, rx: rx, tx: tx,
-        dropped: ["rx_dropped": sum(snapshots, .rxDropped, port), "tx_dropped": sum(snapshots, .txDropped, port)], xdp: [:])
+        dropped: ["rx_dropped": sum(snapshots, .rxDropped, port), "tx_dropped": sum(snapshots, .txDropped, port) + fast.dropped],
+        xdp: [:])
       if case .nic(let index) = device.kind { try describe(index, &report) }
+      if report.mode == .native {
+        let obstacle = fastPathObstacle(port)
+        report.fastpath = .init(on: obstacle == nil, reason: obstacle, rx: fast.rx, tx: fast.tx)
+      }
       return report
     }
   }
@@ -211,6 +217,23 @@ final class Reporter: ControlResponder {
       drops["xsk_invalid_descs"]! += statistics.invalidDescriptors
     }
     return drops
+  }
+
+  /// What the XDP programs received from and sent to a device, and what the device refused.
+  private func fastTraffic(_ port: Int, _ overlay: Overlay) throws -> (rx: Report.Traffic, tx: Report.Traffic, dropped: UInt64) {
+    var (rx, tx, dropped) = (Report.Traffic(frames: 0, bytes: 0), Report.Traffic(frames: 0, bytes: 0), UInt64(0))
+    guard let fastPath = assembly.fastPath else { return (rx, tx, dropped) }
+    for device in overlay.devices.indices where overlay.devices[device] != nil && [device, Topology.underlay].contains(port) {
+      let counts = try fastPath.forwarded(device)
+      for (from, to, count) in [(Topology.underlay, device, counts.decapsulated), (device, Topology.underlay, counts.encapsulated)] {
+        if port == from { rx = rx + .init(frames: count.frames, bytes: count.rxBytes) }
+        if port == to {
+          tx = tx + .init(frames: count.frames - count.dropped, bytes: count.txBytes)
+          dropped += count.dropped
+        }
+      }
+    }
+    return (rx, tx, dropped)
   }
 
   private func sum(_ snapshots: [Snapshot], _ counter: PortCounter, _ port: Int) -> UInt64 {

@@ -13,21 +13,21 @@ public struct NetlinkSocket: ~Copyable {
   /// - Throws: `SystemError` of socket(2), setsockopt(2), bind(2) or connect(2).
   public init() throws(SystemError) { try self.init(groups: []) }
 
-  /// A socket that also receives the notifications of `groups`, and then never blocks.
-  init(groups: [rtnetlink_groups]) throws(SystemError) {
+  /// A socket that also receives the notifications of `groups`, and then never blocks; or one of another protocol.
+  init(groups: [rtnetlink_groups] = [], protocol number: Int32 = NETLINK_ROUTE) throws(SystemError) {
     let nonBlocking = groups.isEmpty ? 0 : SOCK_NONBLOCK.rawValue
-    let number = try systemCall("opening a netlink socket") {
-      socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue | nonBlocking), NETLINK_ROUTE)
-    }
-    let descriptor = OwnedDescriptor(number)
+    let descriptor = OwnedDescriptor(
+      try systemCall("opening a netlink socket") {
+        socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue | nonBlocking), number)
+      })
     // Errors come with the kernel's words and without a copy of the request, and the kernel filters dumps itself.
     for option in [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK] {
       try descriptor.set(SOL_NETLINK, option, to: Int32(1), "setting netlink socket option \(option)")
     }
     let groupSet = groups.reduce(UInt32(0)) { $0 | 1 << ($1.rawValue - 1) }
-    try systemCall("binding a netlink socket") { vxgw_bind_netlink(number, groupSet) }
+    try systemCall("binding a netlink socket") { vxgw_bind_netlink(descriptor.number, groupSet) }
     // Connected to the kernel, the socket refuses what other processes send to it.
-    try systemCall("connecting a netlink socket") { vxgw_connect_netlink(number) }
+    try systemCall("connecting a netlink socket") { vxgw_connect_netlink(descriptor.number) }
     self.descriptor = descriptor
   }
 
