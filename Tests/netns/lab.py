@@ -62,6 +62,8 @@ class Lab:
         self.namespaces = []
         self.processes = []
         self.gateways = []
+        self.pairs = []
+        self.contexts = contextlib.ExitStack()
         self.directory = Path(tempfile.mkdtemp(prefix=PREFIX))
 
     def __enter__(self):
@@ -91,6 +93,11 @@ class Lab:
                  "peer", "name", other_device, "address", other_mac, *count, "netns", other_space.name)
         space.ip("link", "set", device, "up")
         other_space.ip("link", "set", other_device, "up")
+        self.pairs.append(((space, device), (other_space, other_device)))
+
+    def peers(self, space):
+        """The far ends of the veth pairs that have one end in `space`: (namespace, device)."""
+        return [other for pair in self.pairs for (near, _), other in (pair, reversed(pair)) if near is space]
 
     def start(self, command, **options):
         """Starts a command that `close` will end. Its own session: Ctrl-C reaches the tests, which then end it."""
@@ -113,6 +120,7 @@ class Lab:
             for stream in (process.stdout, process.stderr):
                 if stream:
                     stream.close()
+        self.contexts.close()
         for space in self.namespaces:
             execute("ip", "netns", "del", space.name, check=False)
         shutil.rmtree(self.directory)

@@ -16,7 +16,7 @@ def is_group(address):
 class Settings:
     """A gateway's configuration.
 
-    `remotes` are the VTEPs for BUM traffic, or one multicast group; those of `own[VNI]` instead, if it has any. `ports` maps
+    `io` is vxgw's, or "fastpath": "xdp" with the fast path on. `remotes` are the VTEPs for BUM traffic, or one multicast group; those of `own[VNI]` instead, if it has any. `ports` maps
     each VNI to its local ports as vxgw writes them ("lan", "lan:100", "tap:NAME"), or a range of VNIs to one of VLANs.
     `options` are vxgw's others by their long names, True for a flag; `kernel_gateway.WORDS` has the kernel's words for them.
     """
@@ -35,7 +35,7 @@ class Settings:
     def arguments(self):
         """vxgw's command line."""
         words = ["--iface", self.iface, "--local", self.local, "--dstport", self.dstport]
-        words += ["--io", self.io, *(["--workers", self.workers] if self.workers else [])]
+        words += ["--io", *(["xdp", "--fastpath", "on"] if self.io == "fastpath" else [self.io]), *(["--workers", self.workers] if self.workers else [])]
         for prefix, addresses in [("", self.remotes), *((f"{vni}=", addresses) for vni, addresses in self.own.items())]:
             if addresses:
                 words += ["--group" if is_group(addresses[0]) else "--remote", prefix + ",".join(addresses)]

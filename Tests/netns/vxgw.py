@@ -1,5 +1,6 @@
 """A running vxgw."""
 
+import contextlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ class Stats:
     drops: dict
     frames: dict
     balanced: bool
+    fastpath: int  # of the received ones
 
     @classmethod
     def parse(cls, text):
@@ -33,7 +35,7 @@ class Stats:
         drops = {drop["reason"]: drop["count"] for drop in value["drops"]}
         frames = value["frames"]
         balanced = value["balanced"] and frames.pop("balanced")
-        return cls(value["in"], value["out"], value["replicated"], value["waiting"], drops, frames, balanced)
+        return cls(value["in"], value["out"], value["replicated"], value["waiting"], drops, frames, balanced, value["fastpath"])
 
     @property
     def books(self):
@@ -54,6 +56,11 @@ class Vxgw:
         number = len(space.lab.gateways)
         self.socket, self.log = (space.lab.directory / f"{number}.{end}" for end in ("sock", "log"))
         self.process, self.ready = None, ""
+        self.contexts = space.lab.contexts.enter_context(contextlib.ExitStack())
+
+    def while_running(self, context):
+        """Enters a context that ends with the gateway."""
+        self.contexts.enter_context(context)
 
     def start(self):
         """Starts it and waits until it says that it is ready. Ready means ready: nothing sleeps after this."""
@@ -110,6 +117,10 @@ class Vxgw:
     def stats(self):
         return Stats.parse(self.ask("stats", "-j"))
 
+    def fastpath(self, device):
+        """What `link show -j` says of the fast path to a NIC."""
+        return next(link for link in json.loads(self.ask("link", "show", "-j")) if link["ifname"] == device)["fastpath"]
+
     def fdb(self, own=None):
         """The learned entries, and the permanent one of the TAP itself if `own` is its address. Other permanent ones and the
         replication list (all-zero addresses) are left out."""
@@ -130,6 +141,7 @@ class Vxgw:
         """SIGTERM: in order, with the totals, exit 0."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(10)
+        self.contexts.close()
         assert status == 0, f"exit {status} after SIGTERM:\n{self.output()}"
         assert TOTALS.search(self.output()), f"no totals after SIGTERM:\n{self.output()}"
 
@@ -137,3 +149,4 @@ class Vxgw:
         """kill -9: no clean-up of its own."""
         self.process.kill()
         self.process.wait()
+        self.contexts.close()
