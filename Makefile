@@ -47,8 +47,11 @@ test-oracle: ## the same tests with the kernel in vxgw's place: they test the te
 test-drivers: ## on real NICs, two cables: UNDERLAY=… UNDERLAY_FAR=… LAN=… LAN_FAR=… (root)
 	@scripts/test-drivers --vxgw $(VXGW) "$(UNDERLAY)" "$(UNDERLAY_FAR)" "$(LAN)" "$(LAN_FAR)"
 
-bench: deps ## the data path in memory, beside the same algorithm in C
-	@Benchmarks/run
+bench: build ## how fast it is here: in memory beside C, end to end beside other gateways; writes Benchmarks/RESULTS.md (root)
+	@scripts/phase "packages" scripts/install-deps bench
+	@scripts/phase "in memory" Benchmarks/run
+	@scripts/phase "end to end" Benchmarks/endtoend/run --json Benchmarks/results.json; status=$$?; \
+	  scripts/phase "report" Benchmarks/endtoend/report Benchmarks/results.json && exit $$status
 
 clean: ## remove what was built
 	rm -rf .build Benchmarks/.build

@@ -33,7 +33,7 @@ def bars(path, title, unit, panels, scale="linear"):
     panels = [(heading, values) for heading, values in panels if values]
     if not panels:
         return False
-    height = 0.8 + 0.28 * max(len(values) for _, values in panels)
+    height = 1.4 + 0.28 * max(len(values) for _, values in panels)
     figure, all_axes = pyplot.subplots(1, len(panels), figsize=(4.4 * len(panels), height), squeeze=False)
     for axes, (heading, values) in zip(all_axes[0], panels):
         names = list(values)[::-1]
