@@ -152,7 +152,6 @@ static __always_inline __u64 sum32(const void *address, int count)
 
 #define FDB_STATE 3ull
 #define FDB_LEARNED 1
-#define FDB_PERMANENT 3
 #define FDB_GENERATION 0xfffcull
 #define FDB_DESTINATION(word) ((__u32)((word) >> 16) & 0xffff)
 #define IS_PORT(destination) (!((destination) & 0x8000))
