@@ -133,7 +133,7 @@ extension Encapsulator {
     // The length counts twice: in the pseudo-header and in the header.
     var sum = more.sum &+ UInt64(info.udpPartialSum) &+ UInt64(sourcePort(inner)) &+ UInt64(truncatingIfNeeded: 2 &* udpLength)
     sum &+= UInt64(vni >> 8) &+ UInt64(vni & 0xff) << 8
-    bytes.store(big16: Checksum.field(sum), at: info.length &- OuterHeader.FromEnd.udp &+ 6)
+    bytes.store(big16: Checksum.udp(sum), at: info.length &- OuterHeader.FromEnd.udp &+ 6)
   }
 
   // MARK: What does not fit

@@ -30,10 +30,13 @@ public enum Checksum {
     return UInt16(truncatingIfNeeded: sum)
   }
 
-  /// The checksum for a running sum of everything it covers, as TCP and UDP send it: never zero, which would say "none" in
-  /// UDP (RFC 768) and means the same as all ones in TCP.
+  /// The field that has a running sum of everything it covers in TCP (RFC 9293 section 3.1).
   @inlinable @inline(__always)
-  public static func field(_ sum: UInt64) -> UInt16 {
+  public static func tcp(_ sum: UInt64) -> UInt16 { ~fold(sum) }
+
+  /// The field that has a running sum of everything it covers in UDP: never zero, which would say "none" (RFC 768).
+  @inlinable @inline(__always)
+  public static func udp(_ sum: UInt64) -> UInt16 {
     let checksum = ~fold(sum)
     return checksum == 0 ? 0xffff : checksum
   }

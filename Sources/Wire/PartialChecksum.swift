@@ -33,9 +33,11 @@ public enum PartialChecksum {
     complete(&frame, start..<end, at: start &+ offset)
   }
 
-  /// Replaces the pseudo-header's sum at `field` by the checksum over it and the rest of `range`.
+  /// Replaces the pseudo-header's sum at `field` by the checksum over it and the rest of `range`. Only UDP has its field at
+  /// 6, and only there a zero is to be avoided: in TCP 0xffff is the same number, but no sender writes it (tshark reports it).
   @usableFromInline
   static func complete(_ frame: inout MutableRawSpan, _ range: Range<Int>, at field: Int) {
-    frame.store(big16: Checksum.field(Checksum.sum(frame.bytes, range)), at: field)
+    let sum = Checksum.sum(frame.bytes, range)
+    frame.store(big16: field == range.lowerBound &+ 6 ? Checksum.udp(sum) : Checksum.tcp(sum), at: field)
   }
 }

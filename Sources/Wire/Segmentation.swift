@@ -126,6 +126,6 @@ public struct Segmentation: BitwiseCopyable, Sendable {
     let sum =
       outer.pseudoHeader(segment.bytes, length: segment.byteCount - outer.start)
       + Checksum.sum(segment.bytes, outer.start..<inner.start) + UInt64(~innerPseudoHeader)
-    segment.store(big16: Checksum.field(sum), at: outer.checksum)
+    segment.store(big16: Checksum.udp(sum), at: outer.checksum)
   }
 }

@@ -42,17 +42,24 @@ import Wire
     }
   }
 
-  /// RFC 768: a computed zero goes out as 0xffff.
-  @Test func neverSendsZeroInUDP() {
-    var layout = StupidFrame(isTCP: false, payload: [0, 0])
+  /// RFC 768 has a computed zero of UDP go out as 0xffff, since zero says "none"; TCP's zero stays (RFC 9293 section 3.1).
+  @Test(arguments: [(false, 0xffff), (true, 0)] as [(Bool, UInt16)])
+  func sendsAComputedZero(isTCP: Bool, as sent: UInt16) {
+    var layout = StupidFrame(isTCP: isTCP, payload: [0, 0])
     let sum = { (frame: [UInt8]) in UInt16(frame[layout.checksumOffset]) << 8 | UInt16(frame[layout.checksumOffset + 1]) }
-    // The checksum of the datagram with two zero bytes makes the sum of the one that has it as data 0xffff.
+    // The checksum of the frame with two zero bytes makes the sum of the one that has it as data 0xffff.
     let checksum = sum(layout.bytes())
     layout.payload = big(checksum)
-    var frame = layout.bytes(.partial)
-    let wasPartial = complete(&frame)
-    #expect(wasPartial)
-    #expect(sum(frame) == 0xffff)
+    for toldWhere in [false, true] {
+      var frame = layout.bytes(.partial)
+      if toldWhere {
+        complete(&frame, start: layout.transportOffset, offset: layout.checksumOffset - layout.transportOffset)
+      } else {
+        let wasPartial = complete(&frame)
+        #expect(wasPartial)
+      }
+      #expect(sum(frame) == sent)
+    }
   }
 
   /// What a frame must be to be left alone although its field holds the pseudo-header's sum.

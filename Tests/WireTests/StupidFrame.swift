@@ -51,7 +51,7 @@ struct StupidFrame: CustomStringConvertible {
     switch kind {
     case .complete:
       let sum = ~stupidSum(pseudoHeader + transport)
-      field = sum == 0 ? 0xffff : sum
+      field = sum == 0 && !isTCP ? 0xffff : sum
     case .partial: field = stupidSum(pseudoHeader)
     case .zero: field = 0
     }
