@@ -1,5 +1,6 @@
 """Fixtures that all tests share. `make test` runs them; `make test-oracle` runs them on the kernel in vxgw's place."""
 
+import contextlib
 import json
 import os
 
@@ -48,10 +49,15 @@ def lab():
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """A failed test shows what the gateways said."""
+    """A failed test shows what the gateways said and counted, and what the kernel counted on the links around them."""
     outcome = yield
     report = outcome.get_result()
     if report.failed:
         for lab in Lab.opened:
             for running in lab.gateways:
                 report.sections.append((f"vxgw in {running.space}", running.output()[-8000:]))
+                with contextlib.suppress(Exception):  # it may be what failed
+                    report.sections.append((f"statistics of vxgw in {running.space}", running.ask("stats")))
+            for space in lab.namespaces:
+                text = "".join(space.ip(*words, check=False) for words in (["-s", "-s", "link"], ["-s", "neigh"]))
+                report.sections.append((f"links and neighbours in {space}", text))
