@@ -43,6 +43,7 @@ struct AttachmentTests {
     try namespace.ip("link", "set", "here", "up")
     try remote.ip("address", "add", "192.0.2.2/24", "dev", "there")
     try remote.ip("link", "set", "there", "up")
+    try namespace.waitForCarrier("here")
     try namespace.run {
       let program = try XDPProgram(
         interfaceIndex: interfaceIndex("here"), interfaceName: "here",

@@ -13,6 +13,7 @@ import Wire
     try here.ip("link", "add", "here", "type", "veth", "peer", "name", "there", "netns", there.name)
     try address(here, "here", 1)
     try address(there, "there", 2)
+    try here.waitForCarrier("here")
   }
 
   private static func address(_ namespace: borrowing NetworkNamespace, _ interface: String, _ host: Int) throws {
@@ -21,7 +22,7 @@ import Wire
     try namespace.ip("link", "set", interface, "up")
   }
 
-  /// Sends `noise` from a socket in `there` to one in `here`.
+  /// Sends `noise` from a socket in `there` to one in `here`, and waits until it is there: behind that, nothing is on its way.
   private func talk(
     _ here: borrowing NetworkNamespace, _ there: borrowing NetworkNamespace, isTCP: Bool, to address: IPAddress
   ) throws {
@@ -32,9 +33,7 @@ import Wire
     let sender = try there.run { try KernelSocket(isTCP: isTCP, isIPv6: isIPv6) }
     try sender.connect(address, port: 7)
     try sender.send(Self.noise, segment: isTCP ? nil : 1400)
-    guard isTCP else { return }
-    // Closing would cut the rest off.
-    let connection = try receiver.accept()
+    let connection = isTCP ? try receiver.accept() : receiver
     var received = 0
     for _ in 0..<1000 where received < Self.noise.count {
       received += connection.receive()?.count ?? 0

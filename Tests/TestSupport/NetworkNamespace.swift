@@ -41,6 +41,20 @@ public struct NetworkNamespace: ~Copyable, Sendable {
     try ip("link", "add", name, "type", "veth", "peer", "name", peer)
     try ip("link", "set", name, "up")
     try ip("link", "set", peer, "up")
+    try waitForCarrier(name)
+  }
+
+  /// Waits until an interface sends. The end of a veth pair that came up first does so a moment after the second came up
+  /// (net/core/link_watch.c); before that it drops what it is given.
+  /// - Throws: `CommandError` with what ip(8) shows when it does not within 5 s.
+  public func waitForCarrier(_ name: String) throws {
+    var shown = ""
+    for _ in 0..<500 {
+      shown = try ip("link", "show", name)
+      if shown.contains("state UP") { return }
+      usleep(10_000)
+    }
+    throw CommandError(command: ["waiting for carrier"], status: 1, output: shown)
   }
 
   /// Runs `body` inside: sockets it opens and interfaces it names are this namespace's. A namespace belongs to a thread,

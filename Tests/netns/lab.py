@@ -93,6 +93,8 @@ class Lab:
                  "peer", "name", other_device, "address", other_mac, *count, "netns", other_space.name)
         space.ip("link", "set", device, "up")
         other_space.ip("link", "set", other_device, "up")
+        # The first end got its carrier just now: until the kernel has seen to that, it drops what it is to send.
+        wait_until(lambda: "state UP" in space.ip("link", "show", device), 5, f"carrier of {device} in {space}")
         self.pairs.append(((space, device), (other_space, other_device)))
 
     def peers(self, space):

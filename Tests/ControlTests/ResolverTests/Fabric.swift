@@ -53,6 +53,7 @@ struct Fabric: ~Copyable {
     try host.ip("link", "set", link, "up")
     try host.ip("address", "add", "192.0.2.\(number)/24", "dev", link)
     try addIPv6(host, link, number)
+    try network.waitForCarrier(far)
   }
 
   /// Again needed after a link was down: its IPv6 addresses went.
