@@ -16,6 +16,8 @@ struct TwoNamespaces: ~Copyable {
     try local.ip("link", "add", "here", "type", "veth", "peer", "name", "there", "netns", remote.name)
     try Self.configure(local, "here", "192.0.2.1/24", "2001:db8:1::1/64")
     try Self.configure(remote, "there", "192.0.2.2/24", "2001:db8:1::2/64")
+    // Only then it has its link-local address and route.
+    try local.waitForCarrier("here")
     self.local = local
     self.remote = remote
   }
