@@ -46,6 +46,11 @@ struct vxgw_fast_settings {
 	__u8 padding[2];
 };
 
+/* A local address: IPv6, or IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2). */
+struct vxgw_address {
+	__be32 words[4];
+};
+
 /* Constants of one loaded program (its .rodata): the verifier removes what they make unreachable. A NIC may be underlay
  * and LAN at once. */
 struct vxgw_settings {
@@ -56,12 +61,8 @@ struct vxgw_settings {
 	__be16 port;        /* underlay: the VTEP's UDP port */
 	__u16 vlan;         /* underlay: VID of the tag that its packets carry, 0: none; host order */
 	__u8 mac[6];        /* LAN: the NIC's own address */
+	struct vxgw_address address; /* underlay: the address that most packets are to */
 	struct vxgw_fast_settings fast;
-};
-
-/* Key of the local addresses: IPv6, or IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2). */
-struct vxgw_address {
-	__be32 words[4];
 };
 
 /* A set of VLANs: bit V % 64 of word V / 64 for VID V. VID 0 stands for frames without a tag. */
@@ -72,7 +73,15 @@ struct vxgw_address {
 #define VXGW_DEVICES 64        /* `Topology.portLimit` */
 #define VXGW_LOCAL_PORTS 8192  /* `LocalPort.limit` */
 #define VXGW_VTEPS 16384       /* `VTEPTable.capacity` */
-#define VXGW_SEGMENTS 65536
+
+/* Where a VNI's segment is among `segments`: in one of VXGW_SEGMENT_REACH slots from its home on. Twice as many homes as there are
+ * segments (`Topology`), and the slots that the last ones reach. */
+#define VXGW_SEGMENT_REACH 8
+#define VXGW_SEGMENT_SLOTS 131079
+static inline __u32 vxgw_segment_home(__u32 vni)
+{
+	return vni * 0x9e3779b1u >> 15;
+}
 
 /* A bucket of the FDB and a slot of the VTEP table: the workers' own memory. `FDB.swift` and `VTEPTable.swift` say what the
  * words are. */

@@ -8,6 +8,8 @@ struct EmbedBPF: BuildToolPlugin {
   func createBuildCommands(context: PluginContext, target: Target) throws -> [Command] {
     let sources = context.package.directoryURL.appending(path: "bpf")
     let source = sources.appending(path: "vxgw.bpf.c")
+    let headers = try FileManager.default.contentsOfDirectory(at: sources, includingPropertiesForKeys: nil)
+      .filter { $0.pathExtension == "h" }
     let object = context.pluginWorkDirectoryURL.appending(path: "vxgw.bpf.o")
     let swift = context.pluginWorkDirectoryURL.appending(path: "XDPObject.swift")
     // `$1` clang, `$2` source, `$3` object, `$4` Swift. The BPF target has no multiarch include path of its own.
@@ -27,7 +29,7 @@ struct EmbedBPF: BuildToolPlugin {
         arguments: [
           "-c", script, "sh", try context.tool(named: "clang").url.path, source.path, object.path, swift.path,
         ],
-        inputFiles: [source, sources.appending(path: "fastpath.h"), sources.appending(path: "vxgw.h")],
+        inputFiles: [source] + headers,
         outputFiles: [swift])
     ]
   }

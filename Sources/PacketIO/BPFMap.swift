@@ -37,6 +37,15 @@ struct BPFMap: ~Copyable, Sendable {
     }
   }
 
+  /// An element.
+  /// - Parameter empty: any value.
+  /// - Throws: `SystemError`, ENOENT when there is none.
+  func get<Value: BitwiseCopyable>(_ key: some BitwiseCopyable, _ empty: Value) throws(SystemError) -> Value {
+    var (key, value) = (key, empty)
+    try systemCall("reading an element of BPF map \(name)") { unsafe bpf_map_lookup_elem(descriptor.number, &key, &value) }
+    return value
+  }
+
   /// Removes an element if it is there.
   func remove(_ key: some BitwiseCopyable) throws(SystemError) {
     var key = key

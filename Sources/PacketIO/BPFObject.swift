@@ -6,6 +6,8 @@ import Wire
 @safe
 struct BPFObject: ~Copyable {
   private let object: OpaquePointer
+  /// The local address that the program compares with first.
+  private let usual: IPAddress?
 
   /// Loads the program for one NIC. libbpf raises RLIMIT_MEMLOCK itself where the kernel counts BPF memory against it
   /// (before 5.11).
@@ -16,7 +18,7 @@ struct BPFObject: ~Copyable {
   /// - Throws: `SystemError` with libbpf's and the verifier's reason in its text.
   static func load(role: NICRole, queues: Int, superFrames: Bool = false, fastPath: FastPath? = nil) throws(SystemError) -> BPFObject {
     LibbpfLog.start()
-    let loaded = try BPFObject()
+    let loaded = try BPFObject(usual: role.underlay?.addresses.first)
     try loaded.configure(role: role, queues: queues, superFrames: superFrames, fastPath: fastPath)
     if unsafe bpf_object__load(loaded.object) < 0 { throw LibbpfLog.error("loading the XDP program") }
     if let underlay = role.underlay { try loaded.setAddresses(underlay.addresses) }
@@ -33,7 +35,7 @@ struct BPFObject: ~Copyable {
   /// Loads the programs that count what NICs refuse, instead (tracepoints; they need the kernel's BTF).
   static func loadRefusals(_ tables: FastPathTables) throws(SystemError) -> BPFObject {
     LibbpfLog.start()
-    let loaded = try BPFObject()
+    let loaded = try BPFObject(usual: nil)
     try loaded.share(tables)
     try systemCall("choosing BPF programs") { unsafe bpf_program__set_autoload(loaded.program, false) }
     for name in refusals {
@@ -57,7 +59,8 @@ struct BPFObject: ~Copyable {
   private var counters: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "counts") }
 
   /// Parses the embedded ELF object; libbpf keeps no pointer to the bytes.
-  private init() throws(SystemError) {
+  private init(usual: IPAddress?) throws(SystemError) {
+    self.usual = usual
     let bytes = xdpObjectDigits.withUTF8Buffer { digits in
       stride(from: 0, to: digits.count, by: 2).map { unsafe Self.nibble(digits[$0]) << 4 | Self.nibble(digits[$0 + 1]) }
     }
@@ -86,6 +89,7 @@ struct BPFObject: ~Copyable {
       settings.port = underlay.port.bigEndian
       settings.vlan = underlay.vlan ?? 0
     }
+    if let usual { settings.address = vxgw_address(usual) }
     if let mac = role.lan?.mac {
       settings.is_lan = 1
       let octet = { (shift: UInt64) in UInt8(truncatingIfNeeded: mac.value >> shift) }
@@ -187,6 +191,11 @@ extension BPFObject {
     for address in old where !local.contains(address) {
       var key = vxgw_address(address)
       try systemCall("removing a local address from the XDP program") { unsafe bpf_map_delete_elem(map, &key) }
+    }
+    var (zero, hasUsual) = (UInt32(0), UInt32(usual.map(local.contains) == true ? 1 : 0))
+    let flag = unsafe bpf_object__find_map_fd_by_name(object, "has_address")
+    try systemCall("changing the local addresses of the XDP program") {
+      unsafe bpf_map_update_elem(flag, &zero, &hasUsual, UInt64(BPF_ANY))
     }
   }
 

@@ -23,7 +23,7 @@ public final class FastPathTables: Sendable {
     self.fdb = try Self.duplicate(fdb.descriptor)
     self.vteps = try Self.duplicate(vteps.descriptor)
     segments = try BPFMap(
-      BPF_MAP_TYPE_HASH, "vxgw_segments", value: MemoryLayout<UInt32>.size, entries: Int(VXGW_SEGMENTS), flags: UInt32(BPF_F_NO_PREALLOC))
+      BPF_MAP_TYPE_ARRAY, "vxgw_segments", value: MemoryLayout<UInt64>.size, entries: Int(VXGW_SEGMENT_SLOTS))
     localPorts = try BPFMap(
       BPF_MAP_TYPE_ARRAY, "vxgw_local_port", value: MemoryLayout<vxgw_local_port>.size, entries: Int(VXGW_LOCAL_PORTS))
     devices = try BPFMap(BPF_MAP_TYPE_ARRAY, "vxgw_devices", value: MemoryLayout<vxgw_device>.size, entries: Int(VXGW_DEVICES))
@@ -39,11 +39,21 @@ public final class FastPathTables: Sendable {
     OwnedDescriptor(try systemCall("duplicating the descriptor of a table") { vxgw_duplicate(descriptor) })
   }
 
-  /// Lets frames of a segment pass.
-  /// - Parameter vni: 24 bits.
-  public func addSegment(_ index: Int, vni: UInt32) throws(SystemError) { try segments.set(vni, to: UInt32(index)) }
+  /// Lets frames of a segment pass. One that finds no free slot within reach (among 65536 segments a few) is left to workers.
+  /// - Parameter vni: 24 bits; not added yet.
+  public func addSegment(_ index: Int, vni: UInt32) throws(SystemError) {
+    try setSlot(of: vni, from: 0, to: UInt64(index + 1) << 32 | UInt64(vni))
+  }
 
-  public func removeSegment(vni: UInt32) throws(SystemError) { try segments.remove(vni) }
+  public func removeSegment(vni: UInt32) throws(SystemError) { try setSlot(of: vni, from: vni, to: 0) }
+
+  /// Replaces the first slot within a VNI's reach that has `old` in its lower 32 bits (`segments` in `bpf/tables.h`).
+  private func setSlot(of vni: UInt32, from old: UInt32, to new: UInt64) throws(SystemError) {
+    let home = vxgw_segment_home(vni)
+    for slot in home..<home + UInt32(VXGW_SEGMENT_REACH) where UInt32(truncatingIfNeeded: try segments.get(slot, UInt64(0))) == old {
+      return try segments.set(slot, to: new)
+    }
+  }
 
   /// A local port as the program knows it.
   public struct LocalPort: Sendable, Equatable {
@@ -96,7 +106,7 @@ public final class FastPathTables: Sendable {
     try devices.set(UInt32(device), to: vxgw_device(largest: UInt32(length)))
   }
 
-  /// The program goes on until then, on the monotonic clock in milliseconds: see `pulse` in `bpf/fastpath.h`.
+  /// The program goes on until then, on the monotonic clock in milliseconds: see `pulse` in `bpf/tables.h`.
   public func goOn(until deadline: UInt64) throws(SystemError) { try pulse.set(UInt32(0), to: deadline &* 1_000_000) }
 
   /// The inode that stands for the network namespace of this thread.

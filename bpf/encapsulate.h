@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The fast path to the underlay. */
+#pragma once
+#include "tables.h"
+
+// The template (VTEPTable.swift): the last word ends with the header, and overlaps the one before.
+#define TEMPLATE_WORDS ((OUTER_LENGTH + 7) / 8)
+
+struct header {
+	__u64 words[10];
+	__u64 info;
+	__u32 vni; /* the remote's own, or the segment's */
+};
+
+// Copies the VTEP's header. Not 0: it has none, or another one than the settings make, or it changes just now.
+static __always_inline int read_header(__u32 index, __u32 vni, struct header *header)
+{
+	const struct vxgw_vtep *vtep = bpf_map_lookup_elem(&vteps, &index);
+	if (!vtep)
+		return 1;
+	__u64 version = READ(vtep->words[3]);
+	__u64 info = READ(vtep->words[4]);
+	// Length, IPv6, UDP checksum.
+	if (version & 1 || (info & 0x3ff) != (OUTER_LENGTH | (fast.is_ipv6 ? 0x100 : 0)))
+		return 1;
+	for (int word = 0; word < TEMPLATE_WORDS; word++)
+		header->words[word] = READ(vtep->words[5 + word]);
+	if (READ(vtep->words[3]) != version)
+		return 1;
+	header->info = info;
+	header->vni = info & 0x400 ? READ(vtep->words[15]) >> 16 & 0xffffff : vni;
+	return 0;
+}
+
+static __always_inline void write_header(void *data, const struct header *header, const struct inner *inner, __u16 total, __u16 id)
+{
+	for (int word = 0; word < TEMPLATE_WORDS; word++) {
+		int offset = word == TEMPLATE_WORDS - 1 ? OUTER_LENGTH - 8 : 8 * word;
+		*(__u64 *)(data + offset) = header->words[word];
+	}
+	void *ip = data + OUTER_NETWORK, *udp = data + OUTER_UDP;
+	__u8 ds = (inner->ds & fast.inherited_ds) | fast.ds;
+	if (fast.is_ipv6) {
+		// Version, traffic class and flow label (RFC 8200 section 3).
+		STORE32(ip, (LOAD32(ip) & 0xfffff) | (__u32)ds << 20 | 6u << 28);
+		STORE16(ip + 4, total - 40);
+	} else {
+		__u16 fragment = fast.df | (inner->dont_fragment ? fast.inherited_df : 0);
+		__u64 sum = (header->info >> 32 & 0xffff) + ds + total + id + fragment;
+		((__u8 *)ip)[1] = ds;
+		STORE16(ip + 2, total);
+		STORE16(ip + 4, id);
+		STORE16(ip + 6, fragment);
+		STORE16(ip + 10, (__u16)~fold(sum));
+	}
+	STORE16(udp, (__u16)(fast.first_port + (inner->flow_hash * fast.port_count >> 32)));
+	STORE16(udp + 4, (__u16)(total - (OUTER_UDP - OUTER_NETWORK)));
+	STORE32(udp + UDP_LENGTH + 4, header->vni << 8);
+}
+
+static __always_inline int encapsulate(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u64 length = end - data;
+	__u32 now = tick();
+	if (!now || !fast.encapsulates || !takes(0, length) || data + ETH_HLEN + VLAN_LENGTH > end)
+		return TO_WORKER;
+	__u64 destination = load_mac(data), source = load_mac(data + ETH_ALEN);
+	__u16 type = LOAD16(data + 2 * ETH_ALEN), tci = LOAD16(data + ETH_HLEN);
+	// VID 0 is no VLAN, and such a tag goes: a worker's work.
+	__u32 where = VXGW_PLACE_UNTAGGED;
+	if (is_tag(type)) {
+		where = VXGW_PLACE_TAGGED(tci & 0xfff, type == ETH_P_8021AD);
+		if (!(tci & 0xfff))
+			return TO_WORKER;
+	}
+	__u32 tag_length = where == VXGW_PLACE_UNTAGGED ? 0 : VLAN_LENGTH;
+	const __u32 *found = bpf_map_lookup_elem(&places, &where);
+	if (!found || !*found || is_group(destination) || is_group(source) || !source)
+		return TO_WORKER;
+	__u32 number = *found - 1;
+	const struct vxgw_local_port *local = bpf_map_lookup_elem(&local_ports, &number);
+	if (!local || !local->is_fast || local->segment < 0)
+		return TO_WORKER;
+	__u64 key = (__u64)local->segment << 48, from, to;
+	__u64 *place = fdb_look_up(key | source, &from);
+	if (!place || FDB_DESTINATION(from) != number || !fdb_look_up(key | destination, &to) || !IS_VTEP(FDB_DESTINATION(to)))
+		return TO_WORKER;
+
+	struct header header;
+	struct inner inner;
+	if (read_header(INDEX(FDB_DESTINATION(to)), local->vni, &header))
+		return TO_WORKER;
+	__u64 inner_length = length - tag_length, sent = inner_length + OUTER_LENGTH, total = sent - OUTER_NETWORK;
+	__u32 device = fast.device, index = VXGW_DEVICES + device;
+	struct vxgw_forwarded *count = bpf_map_lookup_elem(&forwarded, &index);
+	if (!count || total > (header.info >> 16 & 0xffff) || !takes(0, sent) ||
+	    read_inner(data + 2 * ETH_ALEN + tag_length, end, destination, source, &inner))
+		return TO_WORKER;
+
+	refresh(place, from, now);
+	if (bpf_xdp_adjust_head(ctx, (int)tag_length - OUTER_LENGTH))
+		return TO_WORKER;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + OUTER_LENGTH + ETH_HLEN > end)
+		return XDP_ABORTED;
+	write_header(data, &header, &inner, total, count->frames + fast.identification * (bpf_get_smp_processor_id() + 1));
+	if (tag_length) {
+		STORE16(data + OUTER_LENGTH, destination >> 32);
+		STORE32(data + OUTER_LENGTH + 2, destination);
+		STORE16(data + OUTER_LENGTH + ETH_ALEN, source >> 32);
+		STORE32(data + OUTER_LENGTH + ETH_ALEN + 2, source);
+	}
+	return forward(count, 0, length, sent);
+}
