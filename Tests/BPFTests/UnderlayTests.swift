@@ -140,9 +140,10 @@ struct UnderlayTests {
     }
   }
 
-  @Test("addresses change while the program runs")
-  func addresses() throws {
-    let object = try BPFObject.load(role: .underlay(port: port, addresses: []), queues: 1)
+  /// The first address that it was loaded with, the program does not look up.
+  @Test("addresses change while the program runs", arguments: [[], [.local], [.local6, .local]] as [[IPAddress]])
+  func addresses(first: [IPAddress]) throws {
+    let object = try BPFObject.load(role: .underlay(port: port, addresses: first), queues: 1)
     let destinations = [IPAddress.local, other, .local6]
     let sets: [[IPAddress]] = [[], [.local], [.local, other], [other, .local6], [], [.local6, .local]]
     for addresses in sets {
