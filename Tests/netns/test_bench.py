@@ -1,4 +1,5 @@
-"""The end-to-end benchmark: that it measures, fails in words, and leaves nothing behind. Not how fast anything is."""
+"""The end-to-end benchmark: that it measures, fails in words, and leaves nothing behind. Of what it measures only what repeats
+on any machine is a test: packets per system call."""
 
 import json
 import os
@@ -13,6 +14,9 @@ from lab import SLOWNESS, execute, wait_until
 RUN = Path(__file__).parents[2] / "Benchmarks/endtoend/run"
 pytestmark = pytest.mark.vxgw_only
 
+# Overloaded, a worker does everything in full batches of 64: one call to send for AF_XDP, three in all for raw sockets.
+PACKETS_PER_CALL = {"vxgw-xdp": 64 * 0.8, "vxgw-raw": 64 / 3 * 0.8}
+
 
 def start(*words, binary=BINARY):
     environment = os.environ | {"VXGW": str(binary)}
@@ -24,18 +28,20 @@ def namespaces(process):
 
 
 def test_measures(tmp_path):
-    """A round of two systems in the kernel and one in user space: frames arrive, and are accounted for."""
-    process = start("--quick", "--systems", "kernel,redirect,vxgw-xdp", "--seconds", 0.5, "--json", tmp_path / "results.json")
+    """A round of two systems in the kernel and two in user space: frames arrive, and are accounted for."""
+    systems = ["kernel", "redirect", *PACKETS_PER_CALL]
+    process = start("--quick", "--systems", ",".join(systems), "--seconds", 0.5, "--json", tmp_path / "results.json")
     output = process.communicate(timeout=60 * SLOWNESS)[0]
     assert process.returncode == 0, output
     rows = json.loads((tmp_path / "results.json").read_text())["throughput"]
     assert {(row["system"], row["case"]) for row in rows} == {
-        (system, case) for system in ("kernel", "redirect", "vxgw-xdp") for case in ("decap-64", "encap-64")}
+        (system, case) for system in systems for case in ("decap-64", "encap-64")}
     for row in rows:
         assert 0 < row["mpps"] and 0 < row["offered_mpps"] and 0 <= row["loss"] < 1, row
         # A frame is 64 bytes, or 114 with outer headers.
         assert 500 <= row["gbps"] * 1000 / row["mpps"] <= 920, row
-        assert (row["system"] == "vxgw-xdp") == ("packets_per_call" in row), row
+        assert ("packets_per_call" in row) == (row["system"] in PACKETS_PER_CALL), row
+        assert row.get("packets_per_call", 0) >= PACKETS_PER_CALL.get(row["system"], 0), row
     assert namespaces(process) == []
 
 
