@@ -6,10 +6,13 @@
 // The template (VTEPTable.swift): the last word ends with the header, and overlaps the one before.
 #define TEMPLATE_WORDS ((OUTER_LENGTH + 7) / 8)
 
+#define HAS_UDP_CHECKSUM 0x200
+
 struct header {
 	__u64 words[10];
 	__u64 info;
-	__u32 vni; /* the remote's own, or the segment's */
+	__u64 inner_sum; /* where the UDP checksum is wanted */
+	__u32 vni;       /* the remote's own, or the segment's */
 };
 
 // Copies the VTEP's header. Not 0: it has none, or another one than the settings make, or it changes just now.
@@ -20,8 +23,8 @@ static __always_inline int read_header(__u32 index, __u32 vni, struct header *he
 		return 1;
 	__u64 version = READ(vtep->words[3]);
 	__u64 info = READ(vtep->words[4]);
-	// Length, IPv6, UDP checksum.
-	if (version & 1 || (info & 0x3ff) != (OUTER_LENGTH | (fast.is_ipv6 ? 0x100 : 0)))
+	// Length, IPv6.
+	if (version & 1 || (info & 0x1ff) != (OUTER_LENGTH | (fast.is_ipv6 ? 0x100 : 0)))
 		return 1;
 	for (int word = 0; word < TEMPLATE_WORDS; word++)
 		header->words[word] = READ(vtep->words[5 + word]);
@@ -53,9 +56,16 @@ static __always_inline void write_header(void *data, const struct header *header
 		STORE16(ip + 6, fragment);
 		STORE16(ip + 10, (__u16)~fold(sum));
 	}
-	STORE16(udp, (__u16)(fast.first_port + (inner->flow_hash * fast.port_count >> 32)));
-	STORE16(udp + 4, (__u16)(total - (OUTER_UDP - OUTER_NETWORK)));
+	__u16 port = fast.first_port + (inner->flow_hash * fast.port_count >> 32), length = total - (OUTER_UDP - OUTER_NETWORK);
+	STORE16(udp, port);
+	STORE16(udp + 4, length);
 	STORE32(udp + UDP_LENGTH + 4, header->vni << 8);
+	if (header->info & HAS_UDP_CHECKSUM) {
+		// The length counts twice: in the pseudo-header and in the header. Zero would say that there is none (RFC 768).
+		__u16 sum = ~fold(bpf_ntohs(fold(header->inner_sum)) + (header->info >> 48) + port + 2 * (__u32)length +
+				  (header->vni >> 8) + ((header->vni & 0xff) << 8));
+		STORE16(udp + 6, sum ? sum : (__u16)0xffff);
+	}
 }
 
 static __always_inline int encapsulate(struct xdp_md *ctx)
@@ -96,6 +106,8 @@ static __always_inline int encapsulate(struct xdp_md *ctx)
 	struct vxgw_forwarded *count = bpf_map_lookup_elem(&forwarded, &index);
 	if (!count || total > (header.info >> 16 & 0xffff) || !takes(0, sent) ||
 	    read_inner(data + 2 * ETH_ALEN + tag_length, end, destination, source, &inner))
+		return TO_WORKER;
+	if (header.info & HAS_UDP_CHECKSUM && sum_inner(data, data + 2 * ETH_ALEN + tag_length, end, &inner, &header.inner_sum))
 		return TO_WORKER;
 
 	refresh(place, from, now);
