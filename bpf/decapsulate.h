@@ -59,9 +59,9 @@ static __always_inline int decapsulate(struct xdp_md *ctx)
 	__u64 destination = load_mac(ethernet), source = load_mac(ethernet + ETH_ALEN);
 	if (segment < 0 || is_group(destination) || is_group(source) || !source)
 		return TO_WORKER;
-	__u64 key = (__u64)segment << 48, from, to;
-	__u64 *place = fdb_look_up(key | source, &from);
-	if (!place || !is_from(from, high, low) || !fdb_look_up(key | destination, &to) || !IS_PORT(FDB_DESTINATION(to)))
+	__u64 key = (__u64)segment << 48, from = 0, to = 0;
+	__s64 place = fdb_look_up(key | source, &from);
+	if (place <= 0 || !is_from(from, high, low) || fdb_look_up(key | destination, &to) <= 0 || !IS_PORT(FDB_DESTINATION(to)))
 		return TO_WORKER;
 	__u32 number = INDEX(FDB_DESTINATION(to));
 	const struct vxgw_local_port *local = bpf_map_lookup_elem(&local_ports, &number);

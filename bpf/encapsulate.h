@@ -92,9 +92,9 @@ static __always_inline int encapsulate(struct xdp_md *ctx)
 	const struct vxgw_local_port *local = bpf_map_lookup_elem(&local_ports, &number);
 	if (!local || !local->is_fast || local->segment < 0)
 		return TO_WORKER;
-	__u64 key = (__u64)local->segment << 48, from, to;
-	__u64 *place = fdb_look_up(key | source, &from);
-	if (!place || FDB_DESTINATION(from) != number || !fdb_look_up(key | destination, &to) || !IS_VTEP(FDB_DESTINATION(to)))
+	__u64 key = (__u64)local->segment << 48, from = 0, to = 0;
+	__s64 place = fdb_look_up(key | source, &from);
+	if (place <= 0 || FDB_DESTINATION(from) != number || fdb_look_up(key | destination, &to) <= 0 || !IS_VTEP(FDB_DESTINATION(to)))
 		return TO_WORKER;
 
 	struct header header;

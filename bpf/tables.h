@@ -108,37 +108,57 @@ static __always_inline __u32 fdb_home(__u64 key)
 	return hash * 0xd6e8feb86659fd93ull >> fast.shift;
 }
 
-// The place of the key's value, and the value; NULL when there is no entry.
-static __always_inline __u64 *fdb_look_up(__u64 key, __u64 *value)
+// Looks into one bucket. Where the key's value is: the bucket's index, and in the lowest 3 bits that of the word; 0: not here, but
+// perhaps in the next bucket; -1: nowhere.
+static __always_inline __s64 fdb_look_into(__u32 index, __u64 key, __u64 *value)
+{
+	struct vxgw_bucket *bucket = bpf_map_lookup_elem(&fdb, &index);
+	if (!bucket)
+		return -1;
+	__u64 passed_by = READ(bucket->words[0]);
+	for (int slot = 2; slot < 8; slot += 2) {
+		if (READ(bucket->words[slot]) != key)
+			continue;
+		__u64 word = READ(bucket->words[slot + 1]);
+		if (!(word & FDB_STATE) || READ(bucket->words[slot]) != key)
+			continue;
+		if ((READ(bucket->words[slot + 1]) ^ word) & FDB_GENERATION)
+			continue;
+		*value = word;
+		return (__u64)index << 3 | (slot + 1);
+	}
+	return passed_by ? 0 : -1;
+}
+
+// The same for all buckets behind the first. A global function: the verifier looks at it once, and not for every way here and on,
+// which takes longer than the rest of a start.
+__attribute__((noinline)) __s64 fdb_look_further(__u32 index, __u64 key, __u64 *value)
+{
+	__s64 place = 0;
+	if (!value)
+		return -1;
+	for (int step = 1; step < VXGW_FDB_REACH && !place; step++)
+		place = fdb_look_into(index + step, key, value);
+	return place;
+}
+
+// Where the key's value is, and the value; not above 0: there is no entry.
+static __always_inline __s64 fdb_look_up(__u64 key, __u64 *value)
 {
 	__u32 index = fdb_home(key);
-	for (int step = 0; step < VXGW_FDB_REACH; step++, index++) {
-		struct vxgw_bucket *bucket = bpf_map_lookup_elem(&fdb, &index);
-		if (!bucket)
-			return NULL;
-		__u64 passed_by = READ(bucket->words[0]);
-		for (int slot = 2; slot < 8; slot += 2) {
-			if (READ(bucket->words[slot]) != key)
-				continue;
-			__u64 word = READ(bucket->words[slot + 1]);
-			if (!(word & FDB_STATE) || READ(bucket->words[slot]) != key)
-				continue;
-			if ((READ(bucket->words[slot + 1]) ^ word) & FDB_GENERATION)
-				continue;
-			*value = word;
-			return &bucket->words[slot + 1];
-		}
-		if (!passed_by)
-			return NULL;
-	}
-	return NULL;
+	__s64 place = fdb_look_into(index, key, value);
+	return place ? place : fdb_look_further(index, key, value);
 }
 
 // Notes that a source was seen, once a second. Somebody else's newer tick stays.
-static __always_inline void refresh(__u64 *place, __u64 value, __u32 tick)
+static __always_inline void refresh(__s64 place, __u64 value, __u32 tick)
 {
-	if ((value & FDB_STATE) == FDB_LEARNED && (__s32)(tick - (__u32)(value >> 32)) > 0)
-		__sync_val_compare_and_swap(place, value, (__u64)tick << 32 | (value & 0xffffffff));
+	if ((value & FDB_STATE) != FDB_LEARNED || (__s32)(tick - (__u32)(value >> 32)) <= 0)
+		return;
+	__u32 index = place >> 3;
+	struct vxgw_bucket *bucket = bpf_map_lookup_elem(&fdb, &index);
+	if (bucket)
+		__sync_val_compare_and_swap(&bucket->words[place & 7], value, (__u64)tick << 32 | (value & 0xffffffff));
 }
 
 /* Out. */
