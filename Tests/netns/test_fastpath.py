@@ -51,6 +51,7 @@ def test_follows_the_peer(lab, wanted):
     """A veth takes frames only while its peer has GRO or XDP: vxgw says so, and follows, without a lost ping."""
     net, gateway = settled(lab, io="xdp", fastpath=wanted)
     assert ("no fast path: its peer has no GRO" in gateway.ready) == (wanted != "off")
+    assert "AF_XDP bind" not in gateway.output()  # zero-copy was not tried: every program is loaded once
     assert gateway.stats().fastpath == 0
     for space, device in ((net.host, "eth0"), (net.far.space, "underlay")):
         space.run("ethtool", "-K", device, "gro", "on")

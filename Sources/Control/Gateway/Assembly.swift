@@ -89,7 +89,9 @@ final class Assembly: @unchecked Sendable {
     _ plan: Plan, _ overlay: Overlay, modes: [NICMode], zeroCopy: Bool, _ forwarding: Forwarding, _ settings: TunnelSettings,
     _ fastPath: FastPathControl?, _ discovered: Doorbell, _ log: Logger
   ) throws {
-    let zeroCopy = zeroCopy && modes.allSatisfy { $0 != .generic } && modes.contains(.native)
+    let zeroCopy =
+      zeroCopy && modes.allSatisfy { $0 != .generic } && modes.contains(.native)
+      && (plan.configuration.zeroCopy == .on || zip(plan.nics, modes).allSatisfy { $0.mayHaveZeroCopy || $1 != .native })
     // What the driver receives into packet memory costs the workers less than a copy, and they do everything.
     let fastPath = zeroCopy && plan.configuration.fastPath == .auto || modes[Topology.underlay] != .native ? nil : fastPath
     try fastPath?.removeAll()

@@ -9,6 +9,8 @@ struct NIC: Sendable {
   var driver: String?
   /// RX queues: all of them deliver packets, so all of them get a socket.
   var queues: Int
+  /// Whether AF_XDP zero-copy may work; false: the kernel says that the driver has none.
+  var mayHaveZeroCopy = true
 
   var name: String { link.name }
   /// Whether VLAN tags come beside the frame and can't be had otherwise.

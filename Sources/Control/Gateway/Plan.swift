@@ -87,7 +87,9 @@ struct Plan: Sendable {
 
   static func describe(_ link: Link, _ netlink: borrowing NetlinkSocket) throws -> NIC {
     let driver = try EthernetDriver(of: link)
-    return NIC(link: link, driver: driver.name, queues: max(1, driver.rxQueues))
+    // Where the kernel can't be asked, which is before Linux 6.3, an attempt will show.
+    let mayHaveZeroCopy = (try? XDPFeatures().hasZeroCopy(link.index)) ?? true
+    return NIC(link: link, driver: driver.name, queues: max(1, driver.rxQueues), mayHaveZeroCopy: mayHaveZeroCopy)
   }
 
   static func find(_ name: String, _ option: String, _ links: [Link], _ problems: inout [String]) -> Link? {
