@@ -18,7 +18,7 @@ struct BPFObject: ~Copyable {
   /// - Throws: `SystemError` with libbpf's and the verifier's reason in its text.
   static func load(role: NICRole, queues: Int, superFrames: Bool = false, fastPath: FastPath? = nil) throws(SystemError) -> BPFObject {
     LibbpfLog.start()
-    let loaded = try BPFObject(usual: role.underlay?.addresses.first)
+    let loaded = try BPFObject(usual: role.underlay?.addresses.first, btf: emptyBTF)
     try loaded.configure(role: role, queues: queues, superFrames: superFrames, fastPath: fastPath)
     if unsafe bpf_object__load(loaded.object) < 0 { throw LibbpfLog.error("loading the XDP program") }
     if let underlay = role.underlay { try loaded.setAddresses(underlay.addresses) }
@@ -35,7 +35,7 @@ struct BPFObject: ~Copyable {
   /// Loads the programs that count what NICs refuse, instead (tracepoints; they need the kernel's BTF).
   static func loadRefusals(_ tables: FastPathTables) throws(SystemError) -> BPFObject {
     LibbpfLog.start()
-    let loaded = try BPFObject(usual: nil)
+    let loaded = try BPFObject(usual: nil, btf: nil)
     try loaded.share(tables)
     try systemCall("choosing BPF programs") { unsafe bpf_program__set_autoload(loaded.program, false) }
     for name in refusals {
@@ -58,21 +58,42 @@ struct BPFObject: ~Copyable {
   private var vlans: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "vlans") }
   private var counters: Int32 { unsafe bpf_object__find_map_fd_by_name(object, "counts") }
 
-  /// Parses the embedded ELF object; libbpf keeps no pointer to the bytes.
-  private init(usual: IPAddress?) throws(SystemError) {
+  /// Parses the embedded ELF object.
+  ///
+  /// - Parameter btf: a file with the BTF for CO-RE relocations; nil: the kernel's.
+  private init(usual: IPAddress?, btf: String?) throws(SystemError) {
     self.usual = usual
-    let bytes = xdpObjectDigits.withUTF8Buffer { digits in
-      stride(from: 0, to: digits.count, by: 2).map { unsafe Self.nibble(digits[$0]) << 4 | Self.nibble(digits[$0 + 1]) }
-    }
     var options = unsafe bpf_object_open_opts()
     unsafe options.sz = MemoryLayout<bpf_object_open_opts>.size
+    let path = unsafe btf.flatMap { unsafe strdup($0) }
+    defer { unsafe free(path) }
+    unsafe options.btf_custom_path = UnsafePointer(path)
     let object = unsafe "vxgw".withCString { name in
       unsafe options.object_name = name
-      return unsafe bpf_object__open_mem(bytes, bytes.count, &options)
+      return unsafe bpf_object__open_mem(Self.elf, Self.elf.count, &options)
     }
     guard let object = unsafe object else { throw LibbpfLog.error("reading the embedded XDP program") }
     unsafe self.object = object
   }
+
+  /// The embedded ELF object.
+  private static let elf = xdpObjectDigits.withUTF8Buffer { digits in
+    stride(from: 0, to: digits.count, by: 2).map { unsafe nibble(digits[$0]) << 4 | nibble(digits[$0 + 1]) }
+  }
+
+  /// A file with a BTF without types. The XDP program has no CO-RE relocations, but the tracepoints' programs in the same object
+  /// have, and for their sake libbpf would read and parse the kernel's BTF of several MB each time (obj_needs_vmlinux_btf in
+  /// libbpf.c). Nil where there can be no such file: then it does.
+  private static let emptyBTF: String? = {
+    guard let btf = unsafe btf__new_empty() else { return nil }
+    defer { unsafe btf__free(btf) }
+    var size: UInt32 = 0
+    let bytes = unsafe btf__raw_data(btf, &size)
+    let file = unsafe memfd_create("vxgw_btf", MFD_CLOEXEC)
+    guard unsafe write(file, bytes, Int(size)) == Int(size) else { return nil }
+    let path = "/proc/self/fd/\(file)"
+    return unsafe access(path, R_OK) == 0 ? path : nil
+  }()
 
   private static func nibble(_ digit: UInt8) -> UInt8 {
     digit <= UInt8(ascii: "9") ? digit - UInt8(ascii: "0") : digit - UInt8(ascii: "a") + 10

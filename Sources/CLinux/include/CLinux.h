@@ -6,6 +6,7 @@
 #pragma once
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -59,6 +61,10 @@
 const char *strerrorname_np(int number); // string.h
 int accept4(int descriptor, struct sockaddr *address, socklen_t *size, int flags); // sys/socket.h
 int setns(int descriptor, int type);     // sched.h
+int memfd_create(const char *name, unsigned int flags); // sys/mman.h
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 1U // linux/memfd.h
+#endif
 #ifndef CLONE_NEWNET
 #define CLONE_NEWNET 0x40000000 // linux/sched.h
 #endif
