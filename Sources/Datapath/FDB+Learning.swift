@@ -27,7 +27,7 @@ extension FDB {
 
   /// The same where `prefetch` has told the home bucket's first word.
   @inline(__always)
-  func learn(_ key: FDBKey, from home: UInt32, at destination: Destination, tick: UInt32) -> Verdict {
+  public func learn(_ key: FDBKey, from home: UInt32, at destination: Destination, tick: UInt32) -> Verdict {
     if let entry = lookUp(key, from: home), entry == FDBEntry(destination, .learned, seen: tick) { return .known }
     return update(key, destination, tick)
   }

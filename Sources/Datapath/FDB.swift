@@ -85,7 +85,7 @@ public struct FDB: ~Copyable, Sendable {
 
   /// The same where `prefetch` has told the home bucket's first word.
   @inline(__always)
-  func lookUp(_ key: FDBKey, from home: UInt32) -> FDBEntry? {
+  public func lookUp(_ key: FDBKey, from home: UInt32) -> FDBEntry? {
     var bucket = Int(home)
     let end = bucket &+ Self.reach &* 8
     while bucket < end {

@@ -15,13 +15,23 @@ struct SplitMix64 {
 
 /// The frames that the benchmark sends.
 enum Frames {
-  static let vni: UInt32 = 4100
+  static let firstVNI: UInt32 = 4100
   static let local = IPAddress(v4: 0xc000_0201)
-  static let firstRemote: UInt32 = 0xc000_0202
+  /// 198.18.0.1: there are up to some thousands.
+  static let firstRemote: UInt32 = 0xc612_0001
   static let localMAC = MACAddress(0x0200_0000_0001)
   static let remoteMAC = MACAddress(0x0200_0000_0002)
   /// Bytes of an inner frame.
   static let innerLength = 64
+
+  /// MAC addresses, as numbers, that the FDB is filled with, and others.
+  static let knownBlock: UInt64 = 0x0200_0000_0000
+  static let unknownBlock: UInt64 = 0x0600_0000_0000
+
+  /// Each of its own, for up to 2^20; even ones and odd ones by `index`.
+  static func address(_ block: UInt64, _ index: Int, _ random: inout SplitMix64) -> MACAddress {
+    MACAddress(block | (random.next() & 0xf_ffff) << 20 | UInt64(index))
+  }
 
   /// An Ethernet frame with TCP or UDP over IPv4 whose checksum is not the pseudo-header's sum, so it counts as complete.
   static func inner(to destination: MACAddress, from source: MACAddress, _ random: inout SplitMix64) -> [UInt8] {
@@ -36,11 +46,11 @@ enum Frames {
       0xc613_0000 | UInt32(bits >> 24 & 0xffff), transport)
   }
 
-  /// The same as it arrives from the first remote VTEP.
-  static func encapsulated(_ inner: [UInt8]) -> [UInt8] {
+  /// The same as it arrives from a remote VTEP.
+  static func encapsulated(_ inner: [UInt8], from remote: Int, vni: UInt32) -> [UInt8] {
     let udp = big(50000, 2) + big(UInt64(VXLAN.defaultPort), 2) + big(UInt64(inner.count + 16), 2) + [0, 0]
     let vxlan = big(UInt64(VXLAN.validVNI), 4) + big(UInt64(vni) << 8, 4)
-    return ip(to: localMAC, from: remoteMAC, IPProtocol.udp, firstRemote, local.v4, udp + vxlan + inner)
+    return ip(to: localMAC, from: remoteMAC, IPProtocol.udp, firstRemote + UInt32(remote), local.v4, udp + vxlan + inner)
   }
 
   private static func ip(

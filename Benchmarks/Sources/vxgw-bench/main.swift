@@ -1,19 +1,24 @@
-// What a packet costs in the data path, without a kernel: a worker's rounds over frames in memory. `floor` is the same in
-// C, and `run` compares the two.
+// What the data path costs, without a kernel: a worker's rounds over frames in memory, and the FDB alone. `floor` is the same
+// in C, and `run` compares the two.
 //
-//     vxgw-bench decapsulate|encapsulate|flood MACS PASSES SAMPLES      prints nanoseconds per packet
+//     vxgw-bench CASE [macs=N] [vteps=N] [vnis=N] [batch=N] [frames=N] [passes=N] [samples=N]
+//
+// Prints nanoseconds per operation, and how many were done; see `Setup.Case` for what has other numbers.
 
-let arguments = CommandLine.arguments
-guard arguments.count == 5, let kind = Case(rawValue: arguments[1]), let macs = Int(arguments[2]), macs >= 2,
-  let passes = Int(arguments[3]), passes > 0, let samples = Int(arguments[4]), samples > 0
-else { fatalError("usage: vxgw-bench \(Case.allCases.map(\.rawValue).joined(separator: "|")) MACS PASSES SAMPLES") }
+guard let setup = Setup(CommandLine.arguments.dropFirst()) else { fatalError("no such case; see Setup.swift") }
 
-var gateway = try Gateway(kind, macs: macs)
-gateway.run(passes: 1)  // warms up
-let times = (0..<samples).map { _ in
-  ContinuousClock().measure { gateway.run(passes: passes) } / (passes * Gateway.frames)
+switch setup.name {
+case .workers: print(try Threads.workers(setup))
+case .readers: print(try Threads.readers(setup))
+case .pause: print(try Threads.pause(setup))
+case .size: print(try Memory.bytesPerEntry(setup))
+case .decapsulate, .encapsulate, .flood:
+  var gateway = try Gateway(setup, Gateway.forwarding(setup))
+  report(gateway.run(setup))
+case .lookUp, .miss, .learn, .refresh, .move, .age:
+  var table = Table(setup, try Gateway.forwarding(setup))
+  report(table.run(setup))
 }
-let expected = (samples * passes + 1) * Gateway.frames * kind.remotes
-precondition(gateway.transmitted == UInt64(expected), "frames were lost")
-let median = times.sorted()[samples / 2]
-print(Double(median.components.attoseconds) / 1e9)
+
+/// Picoseconds are precise enough, and a number that is short allocates nothing on its way out.
+func report(_ result: (nanoseconds: Double, operations: Int)) { print((result.nanoseconds * 1000).rounded() / 1000, result.operations) }
