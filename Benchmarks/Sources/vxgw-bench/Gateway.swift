@@ -96,7 +96,7 @@ struct Gateway: Workload, ~Copyable {
       var address: MACAddress
       repeat {
         address = Frames.address(Frames.knownBlock, index, &random)
-      } while fdb.learn(fdbKey(index / 2 % setup.vnis, address), at: .port(1), tick: now.seconds) != .added
+      } while fdb.learn(fdbKey(index / 2 % setup.vnis, address), at: .port(1), tick: now.seconds) == .full
       addresses.append(address)
     }
     for (index, address) in addresses.enumerated() {
