@@ -47,21 +47,6 @@ HOT uint64_t fdb_value(const uint64_t *bucket, size_t slot, uint64_t key) {
   return ((load(bucket + slot + 1) ^ value) & FDB_GENERATION) == 0 ? value : 0;
 }
 
-// 0: no entry.
-HOT uint64_t fdb_look_up(const struct fdb *fdb, uint64_t key, uint32_t home) {
-  const uint64_t *bucket = fdb->words + home, *end = bucket + FDB_REACH * 8;
-  for (; bucket < end; bucket += 8) {
-    uint64_t passed_by = load(bucket);
-    for (size_t slot = 2; slot < 8; slot += 2) {
-      if (load(bucket + slot) != key) continue;
-      uint64_t value = fdb_value(bucket, slot, key);
-      if (value) return value & ~(uint64_t)FDB_GENERATION;
-    }
-    if (passed_by == 0) return 0;
-  }
-  return 0;
-}
-
 // The first place of `key`, or the first behind the slot `last`.
 HOT bool fdb_find(const struct fdb *fdb, uint64_t key, size_t last, struct place *place) {
   size_t start = fdb_home(fdb, key);
@@ -77,6 +62,29 @@ HOT bool fdb_find(const struct fdb *fdb, uint64_t key, size_t last, struct place
     if (passed_by == 0) return false;
   }
   return false;
+}
+
+COLD uint64_t fdb_look_up_again(const struct fdb *fdb, uint64_t key) {
+  struct place place;
+  return fdb_find(fdb, key, 0, &place) ? place.word & ~(uint64_t)FDB_GENERATION : 0;
+}
+HOT size_t fdb_likely_slot(const uint64_t *bucket, uint64_t key) {
+  uint64_t first = load(bucket + 2) == key ? 1 : 0, second = load(bucket + 4) == key ? 2 : 0;
+  return 2 + 2 * (size_t)__builtin_ctzll(first | second | 4);
+}
+// 0: no entry.
+HOT uint64_t fdb_look_up(const struct fdb *fdb, uint64_t key, uint32_t home) {
+  const uint64_t *bucket = fdb->words + home, *end = bucket + FDB_REACH * 8;
+  for (; bucket < end; bucket += 8) {
+    uint64_t passed_by = load(bucket);
+    size_t slot = fdb_likely_slot(bucket, key);
+    if (load(bucket + slot) == key) {
+      uint64_t value = fdb_value(bucket, slot, key);
+      return value ? value & ~(uint64_t)FDB_GENERATION : fdb_look_up_again(fdb, key);
+    }
+    if (passed_by == 0) return 0;
+  }
+  return 0;
 }
 
 HOT uint32_t fdb_destination(uint64_t value) { return value >> 16 & 0xffff; }

@@ -72,9 +72,10 @@ extension FDB {
   func find(_ key: FDBKey, after last: Int = 0) -> Place? {
     let start = home(key) * 8
     for bucket in stride(from: start, to: start + Self.reach * 8, by: 8) {
-      let passedBy = words[bucket].load(ordering: .acquiring)
-      for slot in Self.slotIndexes where bucket + slot > last && words[bucket + slot].load(ordering: .acquiring) == key {
-        if let word = value(bucket + slot, of: key) { return Place(bucket: bucket, slot: bucket + slot, key: key, word: word) }
+      let line = words.line(at: bucket)
+      let passedBy = line[0].load(ordering: .acquiring)
+      for slot in Self.slotIndexes where bucket + slot > last && line[slot].load(ordering: .acquiring) == key {
+        if let word = Self.value(in: line, slot, of: key) { return Place(bucket: bucket, slot: bucket + slot, key: key, word: word) }
       }
       if passedBy == 0 { return nil }
     }
