@@ -69,8 +69,8 @@ COLD uint64_t fdb_look_up_again(const struct fdb *fdb, uint64_t key) {
   return fdb_find(fdb, key, 0, &place) ? place.word & ~(uint64_t)FDB_GENERATION : 0;
 }
 HOT size_t fdb_likely_slot(const uint64_t *bucket, uint64_t key) {
-  uint64_t first = load(bucket + 2) == key ? 1 : 0, second = load(bucket + 4) == key ? 2 : 0;
-  return 2 + 2 * (size_t)__builtin_ctzll(first | second | 4);
+  size_t behind = load(bucket + 4) == key ? 4 : 6;
+  return load(bucket + 2) == key ? 2 : behind;
 }
 // 0: no entry.
 HOT uint64_t fdb_look_up(const struct fdb *fdb, uint64_t key, uint32_t home) {

@@ -106,9 +106,8 @@ public struct FDB: ~Copyable, Sendable {
   /// costs more than all the rest of a look-up.
   @inline(__always)
   private static func likelySlot(of key: FDBKey, in line: borrowing AtomicWords.Line) -> Int {
-    let isFirst = line[2].load(ordering: .acquiring) == key ? 1 : 0
-    let isSecond = line[4].load(ordering: .acquiring) == key ? 2 : 0
-    return 2 &+ 2 &* (isFirst | isSecond | 4).trailingZeroBitCount
+    let behind = line[4].load(ordering: .acquiring) == key ? 4 : 6
+    return line[2].load(ordering: .acquiring) == key ? 2 : behind
   }
 
   /// The slot that has the key is just being filled or emptied.
