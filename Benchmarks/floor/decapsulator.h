@@ -75,7 +75,10 @@ HOT void forward_inwards(struct gateway *g, const struct packet *packet) {
   deliver_to_all(g, frame, segment, -1);
 }
 COLD void decapsulate(struct gateway *g, struct batch *batch) {
-  for (size_t index = 0; index < batch->count; index++) __builtin_prefetch(g->umem + batch->frames[index].start);
+  for (size_t index = 0; index < batch->count; index++) {
+    __builtin_prefetch(g->umem + batch->frames[index].start);
+    __builtin_prefetch(g->umem + batch->frames[index].start + 64);
+  }
   g->count = 0;
   for (size_t index = 0; index < batch->count; index++) {
     struct packet packet = {.frame = batch->frames[index]};
@@ -94,7 +97,9 @@ COLD void decapsulate(struct gateway *g, struct batch *batch) {
     } else {
       verdict = (fdb_look_up(&g->fdb, packet.source, packet.source_home) & FDB_STATE) == FDB_PERMANENT ? OURS : KNOWN;
     }
-    if (judge(g, packet.frame, verdict)) g->packets[kept++] = packet;
+    if (!judge(g, packet.frame, verdict)) continue;
+    if (kept != index) g->packets[kept] = packet;
+    kept++;
   }
   g->count = kept;
   for (size_t index = 0; index < g->count; index++) forward_inwards(g, &g->packets[index]);

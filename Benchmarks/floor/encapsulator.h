@@ -97,7 +97,10 @@ HOT void forward_outwards(struct gateway *g, const struct packet *packet) {
   else drop(g, frame, NO_LOCAL_PORT);
 }
 COLD void encapsulate(struct gateway *g, struct batch *batch, int port) {
-  for (size_t index = 0; index < batch->count; index++) __builtin_prefetch(g->umem + batch->frames[index].start);
+  for (size_t index = 0; index < batch->count; index++) {
+    __builtin_prefetch(g->umem + batch->frames[index].start);
+    __builtin_prefetch(g->umem + batch->frames[index].start - 64);
+  }
   g->count = 0;
   for (size_t index = 0; index < batch->count; index++) {
     struct packet packet = {.frame = batch->frames[index], .local = g->untagged[port]};
@@ -111,7 +114,9 @@ COLD void encapsulate(struct gateway *g, struct batch *batch, int port) {
   for (size_t index = 0; index < g->count; index++) {
     const struct packet packet = g->packets[index];
     enum verdict verdict = fdb_learn(&g->fdb, packet.source, packet.source_home, (uint32_t)packet.local, TICK);
-    if (judge(g, packet.frame, verdict)) g->packets[kept++] = packet;
+    if (!judge(g, packet.frame, verdict)) continue;
+    if (kept != index) g->packets[kept] = packet;
+    kept++;
   }
   g->count = kept;
   for (size_t index = 0; index < g->count; index++) forward_outwards(g, &g->packets[index]);

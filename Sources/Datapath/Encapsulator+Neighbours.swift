@@ -10,11 +10,15 @@ extension Encapsulator {
   /// neigh_reduce in drivers/net/vxlan/vxlan_core.c). With `suppress` what is known is answered and the rest goes on, as with
   /// the bridge (net/bridge/br_arp_nd_proxy.c); but gratuitous messages go on, since there may be nobody else to tell VTEPs of
   /// a move. Unlike there, tagged frames are looked into as well.
+  ///
+  /// - Parameter position: of the frame in `frames`.
   @inline(never)
   mutating func answerNeighbour(
-    _ frame: Frame, _ classified: Classified, _ segment: Topology.SegmentRecord, _ now: Tick, _ forwarding: borrowing Forwarding,
-    _ topology: borrowing Topology, _ egress: inout Egress
+    _ frame: Frame, _ position: Int, _ now: Tick, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology,
+    _ egress: inout Egress
   ) -> Bool {
+    let classified = frames[position]
+    let segment = topology.segments[Int(classified.segment)]
     let isProxy = segment.options.contains(.proxy)
     guard let message = NeighbourMessage(egress.umem.bytes(frame)) else {
       guard isProxy, FrameHeaders(egress.umem.bytes(frame), key: 0).etherType == EtherType.arp else { return false }

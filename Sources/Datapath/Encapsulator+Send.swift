@@ -31,7 +31,6 @@ extension Encapsulator {
   ) -> Outcome {
     let totalLength = Int(frame.length) &+ info.overhead
     guard totalLength <= info.mtu else { return .tooBig }
-    let more = isPlain(info) ? More() : readMore(frame, inner, info, egress.umem)
     var packet = frame
     packet.prepend(info.length)
     var bytes = egress.umem.mutableBytes(packet)
@@ -41,7 +40,7 @@ extension Encapsulator {
       patchIPv4(&bytes, info, inner, totalLength)
       patchUDP(&bytes, info, inner, totalLength &- 20, vni)
     } else {
-      patchMore(&bytes, info, inner, totalLength, vni, more)
+      patchMore(&bytes, info, inner, totalLength, vni)
     }
     egress.send(packet, to: Topology.underlay)
     return .sent
@@ -90,26 +89,25 @@ extension Encapsulator {
   /// What the outer header takes from the inner frame besides `FrameHeaders`.
   private struct More {
     /// Running sum of the frame, where there is a UDP checksum.
-    var sum: UInt64 = 0
+    let sum: UInt64
     /// TTL or hop limit of the outer header; 0: the remote's.
-    var hopLimit: UInt8 = 0
+    let hopLimit: UInt8
     /// Flow label of an outer IPv6 header, where it is not the remote's.
-    var flowLabel: UInt32 = 0
+    let flowLabel: UInt32
   }
 
-  @inline(never)
-  private func readMore(_ frame: Frame, _ inner: FrameHeaders, _ info: VTEPTable.HeaderInfo, _ umem: borrowing UMEM) -> More {
-    let bytes = umem.bytes(frame)
-    return More(
-      sum: info.hasUDPChecksum ? OuterChecksum.innerSum(bytes, TransportHeader(bytes)) : 0,
-      hopLimit: inheritsTTL ? inner.hopLimit(bytes) : 0,
-      flowLabel: flowLabel == .inherit ? inner.flowLabel(bytes) : inner.flowHash & 0xf_ffff)
+  private func readMore(_ frame: RawSpan, _ inner: FrameHeaders, _ info: VTEPTable.HeaderInfo) -> More {
+    More(
+      sum: info.hasUDPChecksum ? OuterChecksum.innerSum(frame, TransportHeader(frame)) : 0,
+      hopLimit: inheritsTTL ? inner.hopLimit(frame) : 0,
+      flowLabel: flowLabel == .inherit ? inner.flowLabel(frame) : inner.flowHash & 0xf_ffff)
   }
 
   @inline(never)
   private mutating func patchMore(
-    _ bytes: inout MutableRawSpan, _ info: VTEPTable.HeaderInfo, _ inner: FrameHeaders, _ length: Int, _ vni: UInt32, _ more: More
+    _ bytes: inout MutableRawSpan, _ info: VTEPTable.HeaderInfo, _ inner: FrameHeaders, _ length: Int, _ vni: UInt32
   ) {
+    let more = readMore(bytes.bytes.extracting(info.length...), inner, info)
     let network = info.length &- info.overhead
     if info.isIPv6 {
       // RFC 8200 section 3: version, traffic class and flow label; payload length; hop limit.

@@ -24,7 +24,7 @@ public struct Encapsulator: ~Copyable, Sendable {
   let flowLabel: TunnelSettings.FlowLabel
   /// See `TunnelSettings.segmentSizeLimit`.
   let segmentSizeLimit: UInt16
-  private var frames: FixedBuffer<Classified>
+  var frames: FixedBuffer<Classified>
   private var count = 0
   /// Outer IPv4 identification; differs between packets that may be fragmented on the way (RFC 6864 section 4.2).
   var identification = UInt16.random(in: .min ... .max)
@@ -62,30 +62,42 @@ public struct Encapsulator: ~Copyable, Sendable {
   }
 
   /// Forwards or drops every frame of `batch`, which came from port `port`, and leaves it empty.
+  @inline(never)
   mutating func process(
     _ batch: inout Batch, from port: Int, now: Tick, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology,
     _ egress: inout Egress
   ) {
-    for index in 0..<batch.count { egress.umem.prefetch(batch[index]) }
-    count = 0
-    let untagged = topology.untagged[port]
-    for index in 0..<batch.count { classify(batch[index], from: port, untagged, forwarding, topology, &egress) }
+    for index in 0..<batch.count {
+      egress.umem.prefetch(batch[index])
+      // Where the outer header will be.
+      egress.umem.prefetch(batch[index], at: -64)
+    }
+    classify(batch, from: port, forwarding.fdb, topology, &egress)
     batch.removeAll()
-    learn(now.seconds, forwarding, topology, &egress)
-    for index in 0..<count { forward(frames[index], now, forwarding, topology, &egress) }
+    learn(now.seconds, forwarding.fdb, topology, &egress)
+    forward(now, forwarding.fdb, forwarding, topology, &egress)
   }
 
   // MARK: Classify
 
+  // A stage is a function of its own: see `Decapsulator`.
+  @inline(never)
+  private mutating func classify(
+    _ batch: borrowing Batch, from port: Int, _ fdb: borrowing FDB, _ topology: borrowing Topology, _ egress: inout Egress
+  ) {
+    count = 0
+    let untagged = topology.untagged[port]
+    for index in 0..<batch.count { classify(batch[index], from: port, untagged, fdb, topology, &egress) }
+  }
+
   @inline(__always)
   private mutating func classify(
-    _ frame: Frame, from port: Int, _ untagged: Int32, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology,
-    _ egress: inout Egress
+    _ frame: Frame, from port: Int, _ untagged: Int32, _ fdb: borrowing FDB, _ topology: borrowing Topology, _ egress: inout Egress
   ) {
     var classified = Classified(frame: frame, local: untagged)
     if let reason = readHeader(&classified, port, topology, &egress.umem) { return egress.drop(classified.frame, reason) }
-    classified.sourceHome = forwarding.fdb.prefetch(classified.source)
-    classified.destinationHome = forwarding.fdb.prefetch(classified.destination)
+    classified.sourceHome = fdb.prefetch(classified.source)
+    classified.destinationHome = fdb.prefetch(classified.destination)
     frames[count] = classified
     count &+= 1
   }
@@ -137,12 +149,12 @@ public struct Encapsulator: ~Copyable, Sendable {
   // MARK: Learn
 
   /// A bridge learns on its ports whether or not the tunnel does (`--no-learning` is about VTEPs).
-  @inline(__always)
-  private mutating func learn(_ tick: UInt32, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress) {
+  @inline(never)
+  private mutating func learn(_ tick: UInt32, _ fdb: borrowing FDB, _ topology: borrowing Topology, _ egress: inout Egress) {
     var kept = 0
     for index in 0..<count {
       let frame = frames[index]
-      switch forwarding.fdb.learn(frame.source, from: frame.sourceHome, at: .port(Int(frame.local)), tick: tick) {
+      switch fdb.learn(frame.source, from: frame.sourceHome, at: .port(Int(frame.local)), tick: tick) {
       case .known: break
       case .added:
         egress.count(.learned)
@@ -158,7 +170,7 @@ public struct Encapsulator: ~Copyable, Sendable {
         egress.drop(frame.frame, .localMAC)
         continue
       }
-      frames[kept] = frame
+      if kept != index { frames[kept] = frame }
       kept &+= 1
     }
     count = kept
@@ -170,45 +182,59 @@ public struct Encapsulator: ~Copyable, Sendable {
 
   // MARK: Forward
 
+  @inline(never)
+  private mutating func forward(
+    _ now: Tick, _ fdb: borrowing FDB, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress
+  ) {
+    for index in 0..<count { forward(index, now, fdb, forwarding, topology, &egress) }
+  }
+
   @inline(__always)
   private mutating func forward(
-    _ classified: Classified, _ now: Tick, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress
+    _ index: Int, _ now: Tick, _ fdb: borrowing FDB, _ forwarding: borrowing Forwarding, _ topology: borrowing Topology,
+    _ egress: inout Egress
   ) {
-    var frame = classified.frame
-    let segment = topology.segments[Int(classified.segment)]
-    if segment.options.answersNeighbours && answerNeighbour(frame, classified, segment, now, forwarding, topology, &egress) { return }
+    var frame = frames[index].frame
+    let segment = Int(frames[index].segment)
+    let local = Int(frames[index].local)
+    let destination = frames[index].destination
+    // Of the segment's record only what is needed: it would be kept on the stack as a whole.
+    let options = topology.segments[segment].options
+    if options.answersNeighbours && answerNeighbour(frame, index, now, forwarding, topology, &egress) { return }
     let (inner, isSYN) = egress.completeChecksum(&frame, hashKey: hashKey)
-    let isGroup = classified.destination & 0x0100_0000_0000 != 0
-    guard !isGroup || segment.options.contains(.hasGroupEntries),
-      let entry = forwarding.fdb.lookUp(classified.destination, from: classified.destinationHome)
+    let isGroup = destination & 0x0100_0000_0000 != 0
+    guard !isGroup || options.contains(.hasGroupEntries),
+      let place = fdb.lookUp(destination, from: frames[index].destinationHome)?.destination
     else {
-      return flood(frame, inner, isSYN, classified, segment, segment.remotes, now, forwarding, topology, &egress)
+      return flood(frame, inner, isSYN, index, topology.segments[segment].remotes, now, forwarding, topology, &egress)
     }
-    let index = entry.destination.index
-    if isGroup || entry.destination.isList {
+    if isGroup || place.isList {
       // The bridge's other ports get their copies whatever the tunnel does.
-      let list = entry.destination.isList ? topology.lists[index] : Topology.Span()
-      return flood(frame, inner, isSYN, classified, segment, list, now, forwarding, topology, &egress)
+      let list = place.isList ? topology.lists[place.index] : Topology.Span()
+      return flood(frame, inner, isSYN, index, list, now, forwarding, topology, &egress)
     }
-    if entry.destination.isVTEP {
-      if isSYN && segmentSizeLimit != 0 { egress.lowerSegmentSize(frame, to: index, segmentSizeLimit, forwarding) }
-      encapsulate(frame, inner, to: index, vni: segment.vni, from: Int(classified.local), now, forwarding, topology, &egress)
-    } else if index == Int(classified.local) {
+    if place.isVTEP {
+      if isSYN && segmentSizeLimit != 0 { egress.lowerSegmentSize(frame, to: place.index, segmentSizeLimit, forwarding) }
+      let vni = topology.segments[segment].vni
+      encapsulate(frame, inner, to: place.index, vni: vni, from: local, now, forwarding, topology, &egress)
+    } else if place.index == local {
       egress.drop(frame, .samePort)
-    } else if let local = topology.localPort(index, of: classified.segment) {
+    } else if let local = topology.localPort(place.index, of: Int32(segment)) {
       egress.deliver(frame, to: local)
     } else {
       egress.drop(frame, .noLocalPort)
     }
   }
 
-  /// One copy for each remote of the list and each other local port; the last place gets the frame itself.
+  /// One copy for each remote of the list and each other local port; the last place gets the frame itself. What is rare gets the
+  /// index in `frames`: see `Decapsulator.learn`.
   @inline(never)
   private mutating func flood(
-    _ frame: Frame, _ inner: FrameHeaders, _ isSYN: Bool, _ classified: Classified, _ segment: Topology.SegmentRecord,
-    _ list: Topology.Span, _ now: Tick,
+    _ frame: Frame, _ inner: FrameHeaders, _ isSYN: Bool, _ index: Int, _ list: Topology.Span, _ now: Tick,
     _ forwarding: borrowing Forwarding, _ topology: borrowing Topology, _ egress: inout Egress
   ) {
+    let classified = frames[index]
+    let segment = topology.segments[Int(classified.segment)]
     let isAlone = segment.localPorts.count <= 1
     if list.count == 0 {
       if classified.destination & 0x0100_0000_0000 == 0 && segment.options.contains(.reportsL2Miss) {

@@ -69,12 +69,16 @@ public struct AtomicWords: ~Copyable {
   public func copy(from index: Int, to target: inout MutableRawSpan, length: Int) {
     precondition(length >= 8 && length <= target.byteCount)
     precondition(isInside(index, count) && index &+ length / 8 < count)
+    let last = length &- 8
     var word = unsafe base + index
-    for offset in stride(from: 0, through: length &- 8, by: 8) {
+    var offset = 0
+    // No `stride`: that does not unroll.
+    while offset < last {
       unsafe target.storeBytes(of: word.pointee.load(ordering: .relaxed), toUncheckedByteOffset: offset, as: UInt64.self)
+      offset &+= 8
       unsafe word += 1
     }
-    unsafe target.storeBytes(of: word.pointee.load(ordering: .relaxed), toUncheckedByteOffset: length &- 8, as: UInt64.self)
+    unsafe target.storeBytes(of: word.pointee.load(ordering: .relaxed), toUncheckedByteOffset: last, as: UInt64.self)
   }
 
   /// Starts loading the cache line of a word.

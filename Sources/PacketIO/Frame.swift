@@ -42,6 +42,15 @@ public struct Frame: BitwiseCopyable, Sendable {
     length -= UInt16(truncatingIfNeeded: bytes)
   }
 
+  /// Leaves `length` bytes of the frame, `offset` bytes from its first on. Traps when the frame is shorter.
+  @inlinable @inline(__always)
+  public mutating func narrow(from offset: Int, length: Int) {
+    precondition(offset >= 0 && length >= 0 && offset &+ length <= Int(self.length))
+    self = Frame(
+      start: start &+ UInt32(truncatingIfNeeded: offset), length: UInt16(truncatingIfNeeded: length),
+      checksumIsComplete: checksumIsComplete)
+  }
+
   /// Moves the window's first byte back into the headroom. `UMEM` checks that it stays inside the chunk when the bytes
   /// are next looked at.
   @inlinable @inline(__always)
@@ -62,7 +71,7 @@ public struct Batch: ~Copyable, Sendable {
   }
 
   @inlinable public var capacity: Int { frames.count }
-  @inlinable public var isFull: Bool { count == frames.count }
+  @inlinable public var isFull: Bool { !isInside(count, frames.count) }
   @inlinable public var isEmpty: Bool { count == 0 }
 
   @inlinable

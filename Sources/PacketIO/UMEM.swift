@@ -114,12 +114,9 @@ public struct UMEM: ~Copyable {
   @unsafe
   func withMemory<R>(_ body: (UnsafeMutableRawPointer, Int) -> R) -> R { unsafe body(base, size) }
 
-  /// Starts loading the cache line at the frame's first byte.
+  /// Starts loading the cache line that is `offset` bytes from the frame's first. Nothing is checked: this neither reads nor faults.
   @inlinable @inline(__always)
-  public func prefetch(_ frame: Frame) {
-    check(frame)
-    unsafe vxgw_prefetch(base + Int(frame.start))
-  }
+  public func prefetch(_ frame: Frame, at offset: Int = 0) { unsafe vxgw_prefetch(base + Int(frame.start) + offset) }
 
   /// A copy of the frame in a chunk of its own; nil when the pool is empty.
   @inlinable
