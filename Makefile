@@ -49,9 +49,9 @@ test-drivers: ## on real NICs, two cables: UNDERLAY=… UNDERLAY_FAR=… LAN=…
 
 bench: build ## how fast it is here: in memory beside C, end to end beside other gateways; writes Benchmarks/RESULTS.md (root)
 	@scripts/phase "packages" scripts/install-deps bench
-	@scripts/phase "in memory" Benchmarks/run
+	@scripts/phase "in memory" Benchmarks/run --json Benchmarks/memory.json
 	@scripts/phase "end to end" Benchmarks/endtoend/run --json Benchmarks/results.json; status=$$?; \
-	  scripts/phase "report" Benchmarks/endtoend/report Benchmarks/results.json && exit $$status
+	  scripts/phase "report" Benchmarks/endtoend/report --memory Benchmarks/memory.json Benchmarks/results.json && exit $$status
 
 clean: ## remove what was built
 	rm -rf .build Benchmarks/.build

@@ -2,7 +2,7 @@
 which have the base (1000 MACs, 1 VTEP, 1 VNI, batches of 64, 4096 frames over 8 MiB) for what it leaves out. Half of the MACs
 are on each side; 1 k VTEPs and VNIs need 2 k."""
 
-from dataclasses import dataclass
+from goal import Goal
 
 _MACS = ["macs=2", "macs=65536", "macs=1048576"]
 _BATCHES = ["batch=1", "batch=8", "batch=32", "batch=256"]
@@ -38,25 +38,6 @@ SPECIAL = {
     f"pause {MILLION}": "longest round, in µs, while another thread ages 1 M entries",
     f"size {MILLION}": "bytes per entry of the FDB",
 }
-
-
-@dataclass
-class Goal:
-    """A row of what vxgw has to reach. `measured` is None when the cases were not run."""
-
-    what: str
-    must: float
-    aim: float
-    unit: str
-    more_is_better: bool
-    measured: float | None
-
-    @property
-    def verdict(self):
-        if self.measured is None:
-            return "not measured"
-        reached = [self.measured >= limit if self.more_is_better else self.measured <= limit for limit in (self.must, self.aim)]
-        return "aim" if all(reached) else "must" if reached[0] else "MISSED"
 
 
 def goals(rows, special):

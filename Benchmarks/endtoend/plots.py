@@ -110,7 +110,7 @@ def draw_all(directory, results, table, comparisons):
     """Draws what there are results for; gives (file name, question) of each plot."""
     resources = [row for row in results["resources"] if "failed" not in row]
     streams = [row for row in results["streams"] if "failed" not in row]
-    ratios = [(direction, {f"{ours} / {base}": ratio for _, ours, base in comparisons
+    ratios = [(direction, {f"{ours} / {base}": ratio for _, ours, base, *_ in comparisons
                            if (ratio := table.ratio(f"{direction}-64", ours, base))}) for direction in ("decap", "encap")]
     jobs = [
         ("ratios.svg", "How does vxgw compare?", lambda path: bars(path, "64 bytes, ratio of frames per second", "times", ratios)),

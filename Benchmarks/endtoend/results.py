@@ -2,17 +2,6 @@
 
 import statistics
 
-# Who is compared with whom, and why: the rows of the first table of RESULTS.md.
-COMPARISONS = [
-    ("AF_XDP against the bare forwarder in C", "vxgw-xdp", "forwarder"),
-    ("AF_XDP against the kernel's vxlan and bridge", "vxgw-xdp", "kernel"),
-    ("AF_XDP against Open vSwitch on AF_XDP", "vxgw-xdp", "ovs-afxdp"),
-    ("AF_XDP against DPDK testpmd, which has no tunnel", "vxgw-xdp", "testpmd"),
-    ("raw sockets against Open vSwitch on raw sockets", "vxgw-raw", "ovs-raw"),
-    ("in-kernel fast path against the kernel's vxlan and bridge", "vxgw-fast", "kernel"),
-    ("in-kernel fast path against the bare XDP redirect", "vxgw-fast", "redirect"),
-]
-
 
 def unique(values):
     return list(dict.fromkeys(values))
