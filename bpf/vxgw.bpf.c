@@ -222,8 +222,7 @@ static __always_inline enum vxgw_verdict classify(const void *data, const void *
 	return verdict;
 }
 
-SEC("xdp")
-int vxgw(struct xdp_md *ctx)
+static __always_inline int steer(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
@@ -249,6 +248,12 @@ int vxgw(struct xdp_md *ctx)
 	if (count)
 		(*count)++;
 	return action;
+}
+
+SEC("xdp")
+int vxgw(struct xdp_md *ctx)
+{
+	return steer(ctx);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -19,7 +19,7 @@ def build():
     clang = Path(os.path.realpath(swift)).with_name("clang")
     OUTPUT.mkdir(parents=True, exist_ok=True)
     for source in (HERE / "bpf").glob("*.bpf.c"):
-        compile_if_older(OUTPUT / f"{source.name.removesuffix('.c')}.o", [source, HERE / "bpf" / "frames.h"],
+        compile_if_older(OUTPUT / f"{source.name.removesuffix('.c')}.o", [source, *HERE.glob("bpf/*.h"), *HERE.parents[1].glob("bpf/*.[ch]")],
                          [clang, "-O2", "-g", *WARNINGS, "-target", "bpf", "-mcpu=v3", *HEADERS, "-c", source])
     forwarder = HERE / "forward.c"
     compile_if_older(OUTPUT / "forward", [forwarder], [clang, "-O3", "-std=gnu17", *WARNINGS, forwarder, "-lxdp", "-lbpf"])

@@ -63,3 +63,11 @@ def test_interrupted():
     output = process.communicate(timeout=20 * SLOWNESS)[0]
     assert process.returncode == 130, output
     assert namespaces(process) == []
+
+
+def test_times_the_program():
+    """Every case of `Benchmarks/fastpath` ends as it has to, which it checks itself, and takes some time."""
+    lines = execute(RUN.parents[1] / "fastpath", "--rounds", 1).stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        "floor", "steer in", "steer out", "decapsulate", "encapsulate", "encapsulate, UDP checksum"]
+    assert all(int(line.split()[-2]) > 0 and line.endswith(" ns") for line in lines)
