@@ -1,5 +1,6 @@
 """What crosses the gateway: pings, streams, single frames, and captures of them."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,20 +8,37 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from lab import SLOWNESS, CommandFailed, execute
+from lab import SLOWNESS, CommandFailed, execute, wait_until
 
 CHECKSUM_ERRORS = ("TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors", "Udp6InCsumErrors", "Icmp6InCsumErrors")
 
 
 def ping(space, address, count=20, size=56, interval=0.01, flags=()):
-    """Percent of echo requests that no reply came to."""
+    """Percent of echo requests that no reply came to within a second after the last."""
+    before = echo_replies(space)
     done = space.run("ping", "-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", max(1, SLOWNESS), *flags, address,
                      check=False)
-    loss = re.search(r"([\d.]+)% packet loss", done.stdout)
-    if not loss:
+    counts = re.search(r"(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?", done.stdout)
+    if not counts:
         raise CommandFailed(f"ping {address} in {space}: {done.stdout}{done.stderr}")
-    return float(loss[1])
+    sent, received, duplicates = (int(text or 0) for text in counts.groups())
+    if 0 < received < sent:
+        # Once there was a reply, ping waits for the last one an interval or two round trips, not -W (iputils: __schedule_exit).
+        # The kernel counts those that come later.
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: echo_replies(space) - before >= sent + duplicates, 1, "late replies")
+        received = min(sent, echo_replies(space) - before - duplicates)
+    return 100 * (sent - received) / sent
+
+
+def echo_replies(space):
+    """How many the kernel has received in the namespace, over IPv4 and IPv6."""
+    with space.entered():
+        rows = [line.split() for line in Path("/proc/thread-self/net/snmp").read_text().splitlines() if line.startswith("Icmp:")]
+        lines = Path("/proc/thread-self/net/snmp6").read_text().splitlines()
+    return int(rows[1][rows[0].index("InEchoReps")]) + sum(int(line.split()[1]) for line in lines if line.startswith("Icmp6InEchoReplies "))
 
 
 class Streams:
