@@ -42,15 +42,18 @@ public final class FastPathTables: Sendable {
   /// Lets frames of a segment pass. One that finds no free slot within reach (among 65536 segments a few) is left to workers.
   /// - Parameter vni: 24 bits; not added yet.
   public func addSegment(_ index: Int, vni: UInt32) throws(SystemError) {
-    try setSlot(of: vni, from: 0, to: UInt64(index + 1) << 32 | UInt64(vni))
+    try setFirstSlot(of: vni, to: UInt64(index + 1) << 32 | UInt64(vni)) { $0 == 0 }
   }
 
-  public func removeSegment(vni: UInt32) throws(SystemError) { try setSlot(of: vni, from: vni, to: 0) }
+  public func removeSegment(vni: UInt32) throws(SystemError) {
+    // VNI 0 alone would be a free slot: its index makes the difference.
+    try setFirstSlot(of: vni, to: 0) { $0 != 0 && UInt32(truncatingIfNeeded: $0) == vni }
+  }
 
-  /// Replaces the first slot within a VNI's reach that has `old` in its lower 32 bits (`segments` in `bpf/tables.h`).
-  private func setSlot(of vni: UInt32, from old: UInt32, to new: UInt64) throws(SystemError) {
+  /// Replaces the first slot within a VNI's reach whose word is the right one (`segments` in `bpf/tables.h`).
+  private func setFirstSlot(of vni: UInt32, to new: UInt64, where isRight: (UInt64) -> Bool) throws(SystemError) {
     let home = vxgw_segment_home(vni)
-    for slot in home..<home + UInt32(VXGW_SEGMENT_REACH) where UInt32(truncatingIfNeeded: try segments.get(slot, UInt64(0))) == old {
+    for slot in home..<home + UInt32(VXGW_SEGMENT_REACH) where isRight(try segments.get(slot, UInt64(0))) {
       return try segments.set(slot, to: new)
     }
   }
