@@ -2,13 +2,16 @@ import PacketIO
 import Synchronization
 
 extension FDB {
-  /// Takes `key` out. Returns the entry that was there.
+  /// Takes `key` out: what was learned as well as what is kept by hand, should a worker just be inserting it beside.
+  ///
+  /// - Returns: the entry that was there; of both the one that was kept by hand.
   @discardableResult
   public func remove(_ key: FDBKey) -> FDBEntry? {
+    var removed: FDBEntry?
     while let place = find(key) {
-      if take(place) { return place.entry }
+      if take(place), removed?.isLearned ?? true { removed = place.entry }
     }
-    return nil
+    return removed
   }
 
   /// Empties a slot. False when its value has changed since it was found.

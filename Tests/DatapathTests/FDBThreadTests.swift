@@ -15,6 +15,7 @@ import Testing
     let keys: [FDBKey]
     let wrongPlaces = Atomic(0)
     let lostSettings = Atomic(0)
+    let lostRemovals = Atomic(0)
 
     init(keys count: Int, limit: Int, homes: Int) throws {
       let fdb = try FDB(limit: limit, seed: 4)
@@ -35,17 +36,20 @@ import Testing
       _ = fdb.learn(keys[index], at: Self.place(index + moved), tick: UInt32(tick))
     }
 
-    /// What an operator sets is there until he removes it, whatever workers learn. (A worker that is just inserting the same
-    /// key may be seen for a moment.)
+    /// What an operator sets is there until he removes it, whatever workers learn, and gone then. (A worker that is just inserting
+    /// the same key may be seen for a moment: for as long as its thread has to wait for a processor.)
     func setAndRemove(_ index: Int, tick: Int) {
       guard fdb.set(keys[index], to: Self.place(index), .static, tick: UInt32(tick)) else { return }
-      var attempts = 1000
-      while fdb.lookUp(keys[index])?.state != .static && attempts > 0 {
-        attempts -= 1
+      let deadline = ContinuousClock.now + .seconds(30)
+      while fdb.lookUp(keys[index])?.state != .static {
+        if ContinuousClock.now > deadline {
+          lostSettings.add(1, ordering: .relaxed)
+          break
+        }
         sched_yield()
       }
-      if attempts == 0 { lostSettings.add(1, ordering: .relaxed) }
       fdb.remove(keys[index])
+      if fdb.lookUp(keys[index])?.state == .static { lostRemovals.add(1, ordering: .relaxed) }
     }
   }
 
@@ -78,6 +82,7 @@ import Testing
     }
     #expect(shared.wrongPlaces.load(ordering: .relaxed) == 0)
     #expect(shared.lostSettings.load(ordering: .relaxed) == 0)
+    #expect(shared.lostRemovals.load(ordering: .relaxed) == 0)
     try expectConsistent(shared)
   }
 
