@@ -13,7 +13,7 @@ import Wire
 /// headers, hands over changes, and asks for a snapshot of the counters through `WorkerControl`.
 public struct Worker: ~Copyable, Sendable {
   public enum Polling: String, Sendable, CaseIterable {
-    /// Spins for a moment when idle, then sleeps.
+    /// Goes on for a moment when idle, then sleeps: see `PollWindow`.
     case adaptive
     /// Never sleeps.
     case busy
@@ -52,22 +52,22 @@ public struct Worker: ~Copyable, Sendable {
     localBatch = Batch(capacity: batch)
   }
 
-  /// Empty rounds before an adaptive worker sleeps: about as long as going to sleep and waking up would take.
-  private static let spins = 32
-
   /// Runs until the control plane stops it, then gives back what it holds.
   public mutating func run(polling: Polling) {
-    var idle = 0
+    var window = PollWindow()
     while !control.isStopping {
-      let now = Tick.now
       if let change = control.pendingChange() { make(change) }
-      idle = round(now) > 0 ? 0 : idle + 1
+      let received = round(Tick.now)
       control.serve(egress, encapsulator.waiting.count)
-      if polling == .busy || (polling == .adaptive && idle < Self.spins) || idle == 0 { continue }
+      if received > 0 {
+        window.reset()
+        continue
+      }
+      if polling == .busy || (polling == .adaptive && !window.isOver(Tick.nanoseconds)) { continue }
       egress.count(.sleeps)
       poller.wait(milliseconds: hasUnfinishedBusiness ? 2 : -1)
       control.wake.clear()
-      idle = 0
+      if polling == .adaptive { window.adjust(Tick.nanoseconds) }
     }
     finish()
   }
