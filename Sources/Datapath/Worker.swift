@@ -29,7 +29,7 @@ public struct Worker: ~Copyable, Sendable {
   private var batch: Batch
   /// Frames for the segments that came in through the underlay's NIC (one-armed).
   private var localBatch: Batch
-  private let poller: Poller
+  private var poller: Poller
   private let control: WorkerControl
 
   /// - Parameters:
@@ -39,9 +39,7 @@ public struct Worker: ~Copyable, Sendable {
     egress: consuming Egress, topology: consuming Topology, forwarding: Forwarding, settings: TunnelSettings, batch: Int,
     control: WorkerControl
   ) throws(SystemError) {
-    var descriptors = [control.wake.descriptor]
-    for index in 0..<egress.ports.count { descriptors += egress.ports[index].descriptors }
-    poller = try Poller(descriptors)
+    poller = Self.poller(control, egress)
     self.egress = egress
     self.topology = topology
     self.forwarding = forwarding
@@ -138,12 +136,16 @@ public struct Worker: ~Copyable, Sendable {
     decapsulator.forget()
     for index in change.closed { egress.close(index) }
     while change.opened.count > 0 { open(change.opened.removeLast()) }
+    poller = Self.poller(control, egress)
     control.finishChange()
   }
 
-  private mutating func open(_ opened: consuming WorkerChange.OpenedPort) {
-    for descriptor in opened.port.descriptors { poller.watch(descriptor) }
-    egress.open(opened.port, at: opened.index)
+  private mutating func open(_ opened: consuming WorkerChange.OpenedPort) { egress.open(opened.port, at: opened.index) }
+
+  private static func poller(_ control: WorkerControl, _ egress: borrowing Egress) -> Poller {
+    var descriptors = [control.wake.descriptor]
+    for index in 0..<egress.ports.count { descriptors += egress.ports[index].descriptors }
+    return Poller(descriptors)
   }
 
   /// What waits is dropped with a reason, and the last counters are left for the control plane.

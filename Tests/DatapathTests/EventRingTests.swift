@@ -93,8 +93,7 @@ import Wire
   /// One posts, the other sleeps until the bell rings and takes all there is: in order, and it never sleeps over an event.
   @Test func wakesWhoTakes() throws {
     let shared = try Shared()
-    let poller = try Poller([shared.bell.descriptor])
-    let sleeper = Sleeper(poller)
+    let poller = Poller([shared.bell.descriptor])
     inThreads(2) { thread in
       if thread == 0 {
         var random = Seeded(1)
@@ -105,7 +104,7 @@ import Wire
       } else {
         var last = -1
         while shared.taken.load(ordering: .relaxed) + shared.ring.lostCount < Self.count {
-          sleeper.poller.wait(milliseconds: 1000)
+          poller.wait(milliseconds: 1000)
           let hasRung = shared.bell.clear()
           while let event = shared.ring.take() {
             if Int(event.mac.value) <= last { shared.disorder.add(1, ordering: .relaxed) }
@@ -118,10 +117,5 @@ import Wire
     }
     #expect(shared.disorder.load(ordering: .relaxed) == 0 && shared.overslept.load(ordering: .relaxed) == 0)
     #expect(shared.taken.load(ordering: .relaxed) > 0)
-  }
-
-  final class Sleeper: Sendable {
-    let poller: Poller
-    init(_ poller: consuming Poller) { self.poller = poller }
   }
 }

@@ -86,7 +86,7 @@ struct ControlPlane: ~Copyable {
   /// Starts the workers, says so, and serves until a signal comes.
   mutating func run(until signals: borrowing SignalDescriptor) throws {
     do {
-      let poller = try Poller([
+      let poller = Poller([
         signals.descriptor, monitor.descriptor, discovered.descriptor, changes.bell.descriptor, pathMTU.descriptor,
       ])
       for end in overlay.ends.indices { try prepareTAP(ofEnd: end) }
