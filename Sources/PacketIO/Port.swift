@@ -68,12 +68,11 @@ extension Port {
     }
   }
 
-  /// Chunks of the worker's UMEM that the kernel holds for this port, in fill, RX, TX and completion rings, or that a
-  /// raw port keeps to receive into.
+  /// Chunks of the worker's UMEM that the kernel holds for this port, in fill, RX, TX and completion rings.
   public var heldChunks: Int {
     switch self {
     case .xsk(let port): port.heldChunks
-    case .raw(let port): port.heldChunks
+    case .raw: 0
     case .tap: 0
     case .closed: 0
     case .memory: 0
@@ -124,7 +123,7 @@ extension Port {
     let counters = self.counters
     switch consume self {
     case .xsk(var port): port.close(umem: &umem)
-    case .raw(var port): port.close(umem: &umem)
+    case .raw(var port): port.close()
     case .tap: break
     case .closed: break
     case .memory(var port): port.close(umem: &umem)

@@ -1,5 +1,6 @@
-/// An AF_PACKET socket on one NIC: works with every driver and kernel, at the price of a copy and of a system call per
-/// batch. The kernel sees all frames as well (see `PortReservation`).
+/// An AF_PACKET socket on one NIC: works with every driver and kernel, at the price of copies: two of what is received, by the kernel into
+/// the ring and by us out of it, and one of what is sent, in one system call per batch. The kernel sees all frames as well (see
+/// `PortReservation`).
 ///
 /// All checksums of received frames are complete, super-frames are cut, and VLAN tags that the NIC took out are back.
 public struct RawPort: ~Copyable, Sendable {
@@ -11,14 +12,20 @@ public struct RawPort: ~Copyable, Sendable {
   /// - Parameters:
   ///   - interfaceName: for error messages.
   ///   - batch: frames per system call.
+  ///   - ring: frames that the kernel keeps for us.
+  ///   - slotSize: of the ring, in bytes: the packet memory's chunk size.
   ///   - fanoutGroup: when several ports share the NIC, the same number for all; a flow's frames then arrive at one of
   ///     them. A number means something else in every network namespace.
   /// - Throws: `SystemError`: EPERM without CAP_NET_RAW and CAP_NET_ADMIN, ENODEV without the interface.
-  public init(interfaceIndex: UInt32, interfaceName: String, role: NICRole, batch: Int, fanoutGroup: UInt16?) throws(SystemError) {
+  public init(
+    interfaceIndex: UInt32, interfaceName: String, role: NICRole, batch: Int, ring: Int, slotSize: Int, fanoutGroup: UInt16?
+  ) throws(SystemError) {
     precondition(batch > 0)
-    socket = try PacketSocket.open(
-      interfaceIndex: interfaceIndex, interfaceName: interfaceName, role: role, fanoutGroup: fanoutGroup)
-    receiver = RawReceiver(capacity: batch)
+    let socket = try PacketSocket.open()
+    let ring = try PacketRing(socket, slotCount: ring, slotSize: slotSize)
+    try PacketSocket.bind(socket, interfaceIndex, interfaceName, role, fanoutGroup)
+    self.socket = socket
+    receiver = RawReceiver(ring)
     transmitter = RawTransmitter(capacity: batch)
   }
 
@@ -30,11 +37,8 @@ public struct RawPort: ~Copyable, Sendable {
     transmitter.transmit(&batch, umem: &umem, socket: socket, counters: counters)
   }
 
-  /// Gives back the port's chunks; it receives nothing after that.
-  public mutating func close(umem: inout UMEM) { receiver.close(umem: &umem, counters: counters) }
-
-  /// Chunks that are ready to receive into, or hold frames that did not fit the last batch.
-  public var heldChunks: Int { receiver.heldChunks }
+  /// Counts what is left as dropped; it receives nothing after that.
+  public mutating func close() { receiver.close(counters) }
 
   public var descriptors: [Int32] { [socket.number] }
 

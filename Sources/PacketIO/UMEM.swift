@@ -103,6 +103,14 @@ public struct UMEM: ~Copyable {
     return body(read, &written)
   }
 
+  /// Copies bytes into the frame. Traps when there are not as many as it has.
+  mutating func fill(_ frame: Frame, with bytes: RawSpan) {
+    check(frame)
+    precondition(bytes.byteCount == Int(frame.length))
+    guard bytes.byteCount > 0 else { return }
+    unsafe bytes.withUnsafeBytes { unsafe (base + Int(frame.start)).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+  }
+
   /// Where the frame's bytes are, for a system call or a ring. Traps when the frame is not inside one chunk.
   @unsafe
   func pointer(_ frame: Frame) -> UnsafeMutableRawPointer {

@@ -101,9 +101,11 @@ extension Port {
 
 /// A raw port on an interface of the calling thread's network namespace.
 func rawPort(
-  _ name: String, role: NICRole = .lan(mac: MACAddress(0x02_0b_ad_00_00_00)), batch: Int = 64, group: UInt16? = nil
+  _ name: String, role: NICRole = .lan(mac: MACAddress(0x02_0b_ad_00_00_00)), batch: Int = 64, ring: Int = 512, group: UInt16? = nil
 ) throws -> Port {
-  .raw(try RawPort(interfaceIndex: interfaceIndex(name), interfaceName: name, role: role, batch: batch, fanoutGroup: group))
+  .raw(
+    try RawPort(
+      interfaceIndex: interfaceIndex(name), interfaceName: name, role: role, batch: batch, ring: ring, slotSize: 2048, fanoutGroup: group))
 }
 
 extension NetworkNamespace {

@@ -125,7 +125,7 @@ import Wire
     try namespace.run {
       var harness = try PortHarness(batch: 256, chunks: 8192)
       var sender = try rawPort("there")
-      var receiver = try rawPort("here", role: .lan(mac: Self.mac, vlans: .nothing))
+      var receiver = try rawPort("here", role: .lan(mac: Self.mac, vlans: .nothing), ring: 8192)
       let frames = (0..<4096).map { packet(EthernetHeader(to: .broadcast), VLANTag($0), ARPMessage()) }
       let untagged = packet(EthernetHeader(to: .broadcast), ARPMessage())
       let scattered = VLANSet((0..<500).map { UInt16($0 * $0 * 7 % 4096) })

@@ -72,12 +72,14 @@ struct mmsghdr {
   struct msghdr msg_hdr;
   unsigned int msg_len;
 };
-int recvmmsg(int descriptor, struct mmsghdr *messages, unsigned int count, int flags, struct timespec *timeout);
 int sendmmsg(int descriptor, struct mmsghdr *messages, unsigned int count, int flags);
 #endif
 
 static inline int vxgw_errno(void) { return errno; }
 static inline const char *vxgw_errno_name(int number) { return strerrorname_np(number); }
+// For words that the kernel and we take turns at.
+static inline __u32 vxgw_load_acquire(const __u32 *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline void vxgw_store_release(__u32 *word, __u32 value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 static inline void vxgw_prefetch(const void *address) { __builtin_prefetch(address); }
 
 // The four rings of an AF_XDP socket, in one allocation.
@@ -96,15 +98,6 @@ static inline int vxgw_xsk_try_flags(int fd, unsigned flags) {
   struct sockaddr_xdp address = {.sxdp_family = AF_XDP, .sxdp_flags = (__u16)flags};
   return bind(fd, (struct sockaddr *)&address, sizeof(address));
 }
-
-// The control message of a packet socket with PACKET_AUXDATA, as CMSG_DATA and CMSG_SPACE lay it out.
-struct vxgw_auxdata {
-  size_t length; // struct cmsghdr, which clang lets nobody embed
-  int level;
-  int type;
-  struct tpacket_auxdata data;
-};
-_Static_assert(sizeof(struct vxgw_auxdata) == CMSG_SPACE(sizeof(struct tpacket_auxdata)), "control message layout");
 
 // open(2) and ioctl(2) are variadic, and the request numbers of linux/if_tun.h are macros with a type in them.
 static inline int vxgw_tun_open(void) { return open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC); }

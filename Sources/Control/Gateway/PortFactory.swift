@@ -96,7 +96,7 @@ struct PortFactory {
     do {
       let port = try RawPort(
         interfaceIndex: nic.nic.link.index, interfaceName: nic.nic.name, role: nic.role, batch: plan.configuration.batch,
-        fanoutGroup: plan.workers > 1 ? Self.fanoutGroup(nic.nic) : nil)
+        ring: plan.configuration.ring, slotSize: chunkSize, fanoutGroup: plan.workers > 1 ? Self.fanoutGroup(nic.nic) : nil)
       for descriptor in port.descriptors { nic.sockets.append((number, descriptor)) }
       return port
     } catch {
