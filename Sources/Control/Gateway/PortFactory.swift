@@ -26,11 +26,12 @@ struct PortFactory {
     self.modes = modes
     self.chunkSize = chunkSize
     self.xsk = xsk
-    // A full fill ring and a full TX ring for each AF_XDP socket, a few batches for each other port.
+    // A full fill ring for each AF_XDP socket and a full TX ring for the first of each NIC, through which all leaves; a few batches for
+    // each other port.
     var chunks = 2 * Self.reserve
     for (index, nic) in plan.nics.enumerated() {
       let queues = (nic.queues + plan.workers - 1) / plan.workers
-      chunks += modes[index].isXDP ? 2 * xsk.ring * queues : 8 * plan.configuration.batch
+      chunks += modes[index].isXDP ? xsk.ring * (queues + 1) : 8 * plan.configuration.batch
     }
     chunkCount = plan.configuration.frames ?? chunks
   }
