@@ -13,7 +13,7 @@ struct PollWindow {
   /// Nanoseconds: guest_halt_poll_ns and guest_halt_poll_grow_start.
   static let longest: UInt64 = 200_000
   static let firstLength: UInt64 = 50_000
-  /// Empty rounds in any case: without them the bell for a batch that is just being received would always find the worker asleep.
+  /// Empty rounds in any case: some microseconds, in which the rest of a burst arrives.
   static let leastRounds = 32
 
   /// To be told of a round that received something.

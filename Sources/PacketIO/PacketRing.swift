@@ -29,34 +29,36 @@ struct PacketRing: ~Copyable {
     var isCut: Bool { range.count < length }
   }
 
-  /// Slots for frames of ordinary size follow each other without a gap in blocks of this size, in bytes. The kernel finds smaller ones
-  /// more easily than one of megabytes.
+  /// The kernel's memory for slots comes in blocks of this size, in bytes, or of one slot: it finds smaller ones more easily than one of
+  /// megabytes. Since both are powers of two, slots follow each other without a gap.
   private static let blockSize = 1 << 16
+  /// In bytes: fewer slots where they are large.
+  private static let largestSize = 16 << 20
 
   /// - Parameters:
   ///   - socket: not bound yet, with PACKET_VNET_HDR set, which the kernel refuses to change later.
-  ///   - slotCount: rounded up to whole blocks.
+  ///   - slotCount: rounded up to whole blocks; fewer when they would take more than 16 MiB.
   ///   - slotSize: bytes, a power of two; some 90 of them are for the headers.
   init(_ socket: borrowing OwnedDescriptor, slotCount: Int, slotSize: Int) throws(SystemError) {
-    precondition(slotSize.nonzeroBitCount == 1 && slotSize >= 2048 && slotSize <= Self.blockSize && slotCount > 0)
-    let slotsPerBlock = Self.blockSize / slotSize
-    let blockCount = (slotCount + slotsPerBlock - 1) / slotsPerBlock
+    precondition(slotSize.nonzeroBitCount == 1 && (2048...Self.largestSize).contains(slotSize) && slotCount > 0)
+    let blockSize = max(Self.blockSize, slotSize)
+    let size = min((slotCount * slotSize + blockSize - 1) / blockSize * blockSize, Self.largestSize)
     var request = tpacket_req()
-    request.tp_block_size = UInt32(Self.blockSize)
-    request.tp_block_nr = UInt32(blockCount)
+    request.tp_block_size = UInt32(blockSize)
+    request.tp_block_nr = UInt32(size / blockSize)
     request.tp_frame_size = UInt32(slotSize)
-    request.tp_frame_nr = UInt32(blockCount * slotsPerBlock)
+    request.tp_frame_nr = UInt32(size / slotSize)
     try socket.set(SOL_PACKET, PACKET_VERSION, to: Int32(TPACKET_V2.rawValue), "setting PACKET_VERSION")
     // What does not fit a slot comes through the queue as well.
     try socket.set(SOL_PACKET, PACKET_COPY_THRESH, to: Int32(1), "setting PACKET_COPY_THRESH")
-    try socket.set(SOL_PACKET, PACKET_RX_RING, to: request, "making a receive ring of \(blockCount * Self.blockSize) bytes")
-    let memory = unsafe mmap(nil, blockCount * Self.blockSize, PROT_READ | PROT_WRITE, MAP_SHARED, socket.number, 0)
+    try socket.set(SOL_PACKET, PACKET_RX_RING, to: request, "making a receive ring of \(size) bytes")
+    let memory = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, socket.number, 0)
     guard let memory = unsafe memory, unsafe memory != UnsafeMutableRawPointer(bitPattern: -1) /* MAP_FAILED */ else {
       throw SystemError("mmap of a receive ring")
     }
     unsafe self.memory = memory
     self.slotSize = slotSize
-    self.slotCount = blockCount * slotsPerBlock
+    self.slotCount = size / slotSize
   }
 
   deinit { unsafe munmap(memory, slotCount * slotSize) }
@@ -66,7 +68,7 @@ struct PacketRing: ~Copyable {
   }
 
   /// The oldest frame; nil when there is none.
-  mutating func first() -> Slot? {
+  func first() -> Slot? {
     let header = unsafe self.header(head)
     let status = unsafe vxgw_load_acquire(&header.pointee.tp_status)
     guard status & UInt32(TP_STATUS_USER) != 0 else { return nil }

@@ -64,9 +64,9 @@ public struct UMEM: ~Copyable {
   @usableFromInline @inline(__always)
   mutating func _setFreeCount(_ value: Int) { freeCount = value }
 
-  /// Bytes from the frame's first byte to the end of its chunk.
+  /// Bytes from the frame's first byte to the end of its chunk, as far as a frame's length can say.
   @inlinable @inline(__always)
-  public func room(_ frame: Frame) -> Int { chunkSize &- offsetInChunk(frame) }
+  public func room(_ frame: Frame) -> Int { min(chunkSize &- offsetInChunk(frame), Int(UInt16.max)) }
 
   @inlinable @inline(__always)
   func offsetInChunk(_ frame: Frame) -> Int { Int(frame.start) & (chunkSize &- 1) }

@@ -13,8 +13,8 @@ struct PortHarness: ~Copyable {
   /// False for AF_XDP, which says nothing about checksums.
   var knowsChecksums = true
 
-  init(batch: Int = 64, chunks: Int = 1024) throws {
-    umem = try UMEM(chunkSize: 2048, chunkCount: chunks)
+  init(batch: Int = 64, chunks: Int = 1024, chunkSize: Int = 2048) throws {
+    umem = try UMEM(chunkSize: chunkSize, chunkCount: chunks)
     self.batch = Batch(capacity: batch)
   }
 
@@ -101,11 +101,13 @@ extension Port {
 
 /// A raw port on an interface of the calling thread's network namespace.
 func rawPort(
-  _ name: String, role: NICRole = .lan(mac: MACAddress(0x02_0b_ad_00_00_00)), batch: Int = 64, ring: Int = 512, group: UInt16? = nil
+  _ name: String, role: NICRole = .lan(mac: MACAddress(0x02_0b_ad_00_00_00)), batch: Int = 64, ring: Int = 512, slotSize: Int = 2048,
+  group: UInt16? = nil
 ) throws -> Port {
   .raw(
     try RawPort(
-      interfaceIndex: interfaceIndex(name), interfaceName: name, role: role, batch: batch, ring: ring, slotSize: 2048, fanoutGroup: group))
+      interfaceIndex: interfaceIndex(name), interfaceName: name, role: role, batch: batch, ring: ring, slotSize: slotSize,
+      fanoutGroup: group))
 }
 
 extension NetworkNamespace {

@@ -103,6 +103,44 @@ import Wire
     }
   }
 
+  /// Slots as large as a block of the ring's memory, and larger; the ring goes round more than once.
+  @Test(arguments: [(mtu: 9000, slotSize: 16384), (65000, 65536), (65521, 131_072)])
+  func takesLargeFrames(mtu: Int, slotSize: Int) throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    for name in ["here", "there"] { try namespace.ip("link", "set", name, "mtu", "\(mtu)") }
+    try namespace.run {
+      var harness = try PortHarness(chunks: 64, chunkSize: slotSize)
+      var sender = try rawPort("there", slotSize: slotSize)
+      var receiver = try rawPort("here", ring: 3, slotSize: slotSize)
+      for round in 0..<10 {
+        let frames = [100, mtu - 28, 1400].map { datagram(round, payload: $0) }
+        try harness.send(frames, through: &sender)
+        let received = harness.receive(from: &receiver)
+        #expect(received == frames)
+      }
+      #expect(receiver.count(.rxDropped) == 0 && receiver.count(.rxCalls) == 0)
+    }
+  }
+
+  /// With the largest MTU that there is, a frame is longer than the data path can say.
+  @Test func dropsWhatIsTooLongToSay() throws {
+    let namespace = try NetworkNamespace()
+    try namespace.addQuietVeth("here", peer: "there")
+    for name in ["here", "there"] { try namespace.ip("link", "set", name, "mtu", "65535") }
+    try namespace.ip("address", "add", "192.0.2.2/24", "dev", "there")
+    try namespace.ip("neighbour", "add", "192.0.2.1", "lladdr", "00:00:5e:00:53:01", "dev", "there")
+    try namespace.run {
+      var harness = try PortHarness(chunks: 16, chunkSize: 131_072)
+      var receiver = try rawPort("here", slotSize: 131_072)
+      _ = try? namespace.execute("ping", "-c", "1", "-W", "1", "-s", "65507", "192.0.2.1")
+      _ = try? namespace.execute("ping", "-c", "1", "-W", "1", "-s", "65493", "192.0.2.1")
+      let received = harness.receive(from: &receiver)
+      #expect(received.map(\.count) == [65535])
+      #expect(receiver.count(.rxDropped) == 1)
+    }
+  }
+
   @Test func sharesFlowsAmongAGroup() throws {
     let namespace = try NetworkNamespace()
     try namespace.addQuietVeth("here", peer: "there")
