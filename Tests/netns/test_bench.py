@@ -14,8 +14,9 @@ from lab import SLOWNESS, execute, wait_until
 RUN = Path(__file__).parents[2] / "Benchmarks/endtoend/run"
 pytestmark = pytest.mark.vxgw_only
 
-# Overloaded, a worker does everything in full batches of 64: one call to send for AF_XDP, three in all for raw sockets.
-PACKETS_PER_CALL = {"vxgw-xdp": 64 * 0.8, "vxgw-raw": 64 / 3 * 0.8}
+# Overloaded, a worker does everything in full batches of 64: one call to send for AF_XDP. With raw sockets it is the kernel that is
+# overloaded, filling the ring, and batches are smaller.
+PACKETS_PER_CALL = {"vxgw-xdp": 64 * 0.8, "vxgw-raw": 4}
 
 
 def start(*words, binary=BINARY):
