@@ -35,11 +35,20 @@ public struct Poller: Sendable {
   /// - Parameter descriptors: they have to be open whenever it waits.
   public init(_ descriptors: [Int32]) { self.descriptors = descriptors }
 
-  /// Returns when there is something to read, after `milliseconds` (-1: never), or after a signal.
+  /// Returns when there is something to read, after `milliseconds` (-1: never), or after a signal. A socket's error wakes once: it is
+  /// taken from it here.
   public func wait(milliseconds: Int32) {
     unsafe withUnsafeTemporaryAllocation(of: pollfd.self, capacity: descriptors.count) { watched in
       for index in descriptors.indices { unsafe watched[index] = pollfd(fd: descriptors[index], events: Int16(POLLIN), revents: 0) }
-      _ = unsafe poll(watched.baseAddress, nfds_t(watched.count), milliseconds)
+      guard unsafe poll(watched.baseAddress, nfds_t(watched.count), milliseconds) > 0 else { return }
+      for index in descriptors.indices where unsafe watched[index].revents & Int16(POLLERR) != 0 { Self.takeError(descriptors[index]) }
     }
+  }
+
+  /// A link that goes down is an error of its packet sockets (ENETDOWN), which poll readable until somebody has asked for it.
+  private static func takeError(_ descriptor: Int32) {
+    var error: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    unsafe getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
   }
 }

@@ -32,19 +32,9 @@ struct RawReceiver: ~Copyable {
   /// Hands on what an earlier call left, and what is in the ring.
   mutating func receive(into batch: inout Batch, umem: inout UMEM, socket: borrowing OwnedDescriptor, counters: Counters) {
     if superFrame != nil && !handOnSegments(to: &batch, &umem, counters) { return }
-    let before = batch.count
     while !batch.isFull, let slot = ring.first() {
       guard handOn(slot, to: &batch, &umem, socket, counters) else { return }
     }
-    if batch.count == before { Self.clearError(socket) }
-  }
-
-  /// An error of the link's (ENETDOWN) concerns no frame, but the socket polls readable, and the next frame is not sent, until somebody has
-  /// taken it.
-  private static func clearError(_ socket: borrowing OwnedDescriptor) {
-    var error: Int32 = 0
-    var length = socklen_t(MemoryLayout<Int32>.size)
-    unsafe getsockopt(socket.number, SOL_SOCKET, SO_ERROR, &error, &length)
   }
 
   /// Hands the ring's first frame on. False when batch or pool have no room for (all of) it.

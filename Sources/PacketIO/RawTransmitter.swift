@@ -51,6 +51,7 @@ struct RawTransmitter: ~Copyable {
   /// Sends the first `count` messages. Never waits: what the socket or the device can't take now is dropped.
   private mutating func send(_ count: Int, _ socket: borrowing OwnedDescriptor, _ counters: Counters) {
     var next = 0
+    var wasDown = false
     while next < count {
       let sent = unsafe Int(sendmmsg(socket.number, messages + next, UInt32(count - next), Int32(MSG_DONTWAIT)))
       let errno = Errno(rawValue: vxgw_errno())
@@ -61,6 +62,9 @@ struct RawTransmitter: ~Copyable {
         counters.add(sent, to: PortCounter.txFrames.rawValue)
         counters.add(bytes, to: PortCounter.txBytes.rawValue)
         next += sent
+      } else if errno == .networkDown && !wasDown {
+        // The socket may only report, once, that the link was down.
+        wasDown = true
       } else if errno != .interrupted {
         // Too long or too short: this frame's own fault. Everything else would hit the others, too.
         let dropped = errno == .messageTooLong || errno == .invalidArgument ? 1 : count - next

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.vxgw_only
 
 # Overloaded, a worker does everything in full batches of 64: one call to send for AF_XDP. With raw sockets it is the kernel that is
 # overloaded, filling the ring, and batches are smaller.
-PACKETS_PER_CALL = {"vxgw-xdp": 64 * 0.8, "vxgw-raw": 4}
+PACKETS_PER_CALL = {"vxgw-xdp": 64 * 0.8, "vxgw-raw": 8}
 
 
 def start(*words, binary=BINARY):
