@@ -29,6 +29,8 @@ public struct XSKPort: ~Copyable, Sendable {
   }
 
   public mutating func transmit(_ batch: inout Batch, umem: inout UMEM) {
+    // A flood fills batch after batch: what has left serves the next ones, still warm.
+    sockets[0].reclaim(&umem)
     var sent = sockets[0].submit(batch, from: 0)
     counters.add(sockets[0].kick(), to: PortCounter.txCalls.rawValue)
     if sent < batch.count {

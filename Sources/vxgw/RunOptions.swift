@@ -154,7 +154,7 @@ struct IOOptions: ParsableArguments {
   var cpus: String?
   @Option(help: ArgumentHelp("Frames per round. (default: 64)", valueName: "n"))
   var batch: String?
-  @Option(help: ArgumentHelp("Entries of each AF_XDP ring, a power of two. (default: 2048)", valueName: "n"))
+  @Option(help: ArgumentHelp("Frames in each ring, AF_XDP's and raw sockets'; a power of two. (default: 2048)", valueName: "n"))
   var ring: String?
   @Option(help: ArgumentHelp("Frames in a worker's packet memory. (default: what the rings need)", valueName: "n"))
   var frames: String?
@@ -162,7 +162,7 @@ struct IOOptions: ParsableArguments {
   var frameSize: String?
   @Option(
     help: ArgumentHelp(
-      "When workers sleep: after a moment without work, never, or at once. (default: adaptive)",
+      "When workers sleep: after a moment without work, up to 200 µs while frames are fewer apart; never; or at once. (default: adaptive)",
       valueName: "adaptive|busy|interrupt"))
   var poll: String?
 

@@ -64,7 +64,7 @@ public struct Configuration: Sendable, Equatable {
   public internal(set) var cpus: [Int] = []
   /// Frames per round of the worker's loop, at most `ring`.
   public internal(set) var batch = 64
-  /// Entries of each AF_XDP ring: a power of two.
+  /// Entries of each AF_XDP ring, and of the ring of each raw socket: a power of two.
   public internal(set) var ring = 2048
   /// Chunks of packet memory per worker; nil: what the rings need.
   public internal(set) var frames: Int?

@@ -26,12 +26,13 @@ struct PortFactory {
     self.modes = modes
     self.chunkSize = chunkSize
     self.xsk = xsk
-    // A full fill ring for each AF_XDP socket and a full TX ring for the first of each NIC, through which all leaves; a few batches for
-    // each other port.
+    // A full fill ring for each AF_XDP socket, a few batches for each other port. All leaves through the first socket of a NIC: with
+    // zero-copy a full TX ring is on its way at times, while copies are gone as a rule when the system call returns.
+    let sending = xsk.zeroCopy ? xsk.ring : xsk.ring / 4
     var chunks = 2 * Self.reserve
     for (index, nic) in plan.nics.enumerated() {
       let queues = (nic.queues + plan.workers - 1) / plan.workers
-      chunks += modes[index].isXDP ? xsk.ring * (queues + 1) : 8 * plan.configuration.batch
+      chunks += modes[index].isXDP ? xsk.ring * queues + sending : 8 * plan.configuration.batch
     }
     chunkCount = plan.configuration.frames ?? chunks
   }
