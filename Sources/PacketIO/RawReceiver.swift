@@ -80,7 +80,7 @@ struct RawReceiver: ~Copyable {
     if slot.isQueued {
       guard read(into: start, socket, counters) == slot.length else { return nil }
     } else {
-      guard !slot.isCut else { return nil }
+      guard !slot.isCut, slot.length <= SuperFrame.capacity else { return nil }
       let bytes = ring.bytes(slot)
       unsafe bytes.withUnsafeBytes { unsafe (spill + start).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
     }
