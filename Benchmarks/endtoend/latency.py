@@ -38,7 +38,6 @@ def measure(network, sinks, system, case, rate, seconds):
         teach(network, case)
     sink = sinks.host if case.direction == "decap" else sinks.far
 
-
     def ages_after(duration):
         """Read when all is quiet: it takes a processor for tens of milliseconds, and no frame shall wait for us."""
         with Generator(network, case, rate=rate, stamp=True, batch=BATCH):

@@ -152,9 +152,9 @@ import Wire
         #expect(elapsed() > .milliseconds(500))
         _ = consume socket
       }
-      #expect(elapsed() < .milliseconds(500))
+      #expect(elapsed() < .milliseconds(400))
       try namespace.ip("link", "del", "here")
-      #expect(elapsed() < .milliseconds(500))
+      #expect(elapsed() < .milliseconds(100))
     }
   }
 

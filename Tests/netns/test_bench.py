@@ -14,9 +14,10 @@ from lab import SLOWNESS, execute, wait_until
 RUN = Path(__file__).parents[2] / "Benchmarks/endtoend/run"
 pytestmark = pytest.mark.vxgw_only
 
-# Overloaded, a worker does everything in full batches of 64: one call to send for AF_XDP. With raw sockets it is the kernel that is
-# overloaded, filling the ring, and batches are smaller.
-PACKETS_PER_CALL = {"vxgw-xdp": 64 * 0.8, "vxgw-raw": 8}
+# Overloaded, a worker does everything in full batches of 64: one call to send each. Raw sockets decapsulate faster than the kernel fills their
+# ring, in smaller batches; that each batch is one call is a unit test (RawPortTests).
+PROCESSES = ["vxgw-xdp", "vxgw-raw"]
+FULL_BATCHES = {("vxgw-xdp", "decap-64"), ("vxgw-xdp", "encap-64"), ("vxgw-raw", "encap-64")}
 
 
 def start(*words, binary=BINARY):
@@ -30,7 +31,7 @@ def namespaces(process):
 
 def test_measures(tmp_path):
     """A round of two systems in the kernel and two in user space: frames arrive, and are accounted for."""
-    systems = ["kernel", "redirect", *PACKETS_PER_CALL]
+    systems = ["kernel", "redirect", *PROCESSES]
     process = start("--quick", "--systems", ",".join(systems), "--seconds", 0.5, "--json", tmp_path / "results.json")
     output = process.communicate(timeout=60 * SLOWNESS)[0]
     assert process.returncode == 0, output
@@ -41,8 +42,9 @@ def test_measures(tmp_path):
         assert 0 < row["mpps"] and 0 < row["offered_mpps"] and 0 <= row["loss"] < 1, row
         # A frame is 64 bytes, or 114 with outer headers.
         assert 500 <= row["gbps"] * 1000 / row["mpps"] <= 920, row
-        assert ("packets_per_call" in row) == (row["system"] in PACKETS_PER_CALL), row
-        assert row.get("packets_per_call", 0) >= PACKETS_PER_CALL.get(row["system"], 0), row
+        assert ("packets_per_call" in row) == (row["system"] in PROCESSES), row
+        if (row["system"], row["case"]) in FULL_BATCHES:
+            assert row["packets_per_call"] >= 0.8 * 64, row
     assert namespaces(process) == []
 
 
