@@ -3,27 +3,23 @@
 #pragma once
 #include "tables.h"
 
-#define OUTER_NETWORK (ETH_HLEN + (settings.vlan ? VLAN_LENGTH : 0))
-#define OUTER_UDP (OUTER_NETWORK + (fast.is_ipv6 ? 40 : 20))
-#define OUTER_LENGTH (OUTER_UDP + UDP_LENGTH + VXLAN_LENGTH)
-
 // Whether the outer IP header is right, ends with the frame, and says nothing that the inner packet has to be told (ECN).
 // `low` and `high` become its source address as `IPAddress` has it.
-static __always_inline int read_outer(const void *data, __u64 length, __u64 *high, __u64 *low)
+static __always_inline int read_outer(const void *data, struct outer outer, __u64 length, __u64 *high, __u64 *low)
 {
-	const void *ip = data + OUTER_NETWORK;
+	const void *ip = data + outer.network;
 	const __u8 *octets = ip;
-	if (fast.is_ipv6) {
+	if (outer.is_ipv6) {
 		__u16 first = LOAD16(ip);
 		*high = LOAD64(ip + 8);
 		*low = LOAD64(ip + 16);
 		return LOAD16(ip - 2) == ETH_P_IPV6 && first >> 12 == 6 && !(first >> 4 & 3) && octets[6] == IPPROTO_UDP &&
-		       LOAD16(ip + 4) == length - OUTER_NETWORK - 40;
+		       LOAD16(ip + 4) == length - outer.network - 40;
 	}
 	*high = 0;
 	*low = 0xffffull << 32 | LOAD32(ip + 12);
 	return LOAD16(ip - 2) == ETH_P_IP && octets[0] == 0x45 && !(octets[1] & 3) && octets[9] == IPPROTO_UDP &&
-	       LOAD16(ip + 2) == length - OUTER_NETWORK && !(LOAD16(ip + 6) & 0x3fff) && fold(sum32(ip, 5)) == 0xffff;
+	       LOAD16(ip + 2) == length - outer.network && !(LOAD16(ip + 6) & 0x3fff) && fold(sum32(ip, 5)) == 0xffff;
 }
 
 // Whether the source is where the packet comes from: learned there, or kept by hand (Decapsulator.learn).
@@ -40,17 +36,17 @@ static __always_inline int is_from(__u64 value, __u64 high, __u64 low)
 	       READ(vtep->words[2]) == low;
 }
 
-static __always_inline int decapsulate(struct xdp_md *ctx)
+static __always_inline int decapsulate(struct xdp_md *ctx, struct outer outer)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u64 length = end - data, high, low;
-	__u32 now = tick();
-	if (!now || data + OUTER_LENGTH + ETH_HLEN > end || !read_outer(data, length, &high, &low))
+	__u64 now = time_if_alive();
+	if (!now || data + outer.length + ETH_HLEN > end || !read_outer(data, outer, length, &high, &low))
 		return TO_WORKER;
-	const void *udp = data + OUTER_UDP, *ethernet = data + OUTER_LENGTH;
+	const void *udp = data + outer.udp, *ethernet = data + outer.length;
 	__u16 checksum = LOAD16(udp + 6);
 	__u64 vxlan = LOAD64(udp + UDP_LENGTH);
-	if (LOAD16(udp + 4) != length - OUTER_UDP || (checksum ? fast.verifies_checksum : !fast.accepts_zero) ||
+	if (LOAD16(udp + 4) != length - outer.udp || (checksum ? fast.verifies_checksum : !fast.accepts_zero) ||
 	    !(vxlan >> 32 & VALID_VNI) || vxlan & fast.reserved_bits)
 		return TO_WORKER;
 
@@ -68,7 +64,7 @@ static __always_inline int decapsulate(struct xdp_md *ctx)
 	if (!local || !local->is_fast || local->segment != segment)
 		return TO_WORKER;
 	__u32 device = local->device, tag = local->tag;
-	__u64 inner_length = length - OUTER_LENGTH, sent = inner_length + (tag ? VLAN_LENGTH : 0);
+	__u64 inner_length = length - outer.length, sent = inner_length + (tag ? VLAN_LENGTH : 0);
 	struct inner inner;
 	struct vxgw_forwarded *count = bpf_map_lookup_elem(&forwarded, &device);
 	if (!count || inner_length < ETH_ZLEN || !takes(device, sent) ||
@@ -76,7 +72,7 @@ static __always_inline int decapsulate(struct xdp_md *ctx)
 		return TO_WORKER;
 
 	refresh(place, from, now);
-	if (bpf_xdp_adjust_head(ctx, tag ? OUTER_LENGTH - VLAN_LENGTH : OUTER_LENGTH))
+	if (bpf_xdp_adjust_head(ctx, tag ? outer.length - VLAN_LENGTH : outer.length))
 		return TO_WORKER;
 	if (tag) {
 		data = (void *)(long)ctx->data;

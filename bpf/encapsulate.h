@@ -3,20 +3,21 @@
 #pragma once
 #include "tables.h"
 
-// The template (VTEPTable.swift): the last word ends with the header, and overlaps the one before.
-#define TEMPLATE_WORDS ((OUTER_LENGTH + 7) / 8)
+// The template (VTEPTable.swift): the last word ends with the header, and overlaps the one before. The longest header, IPv6's with a
+// tag, has 74 bytes.
+#define MOST_TEMPLATE_WORDS 10
 
 #define HAS_UDP_CHECKSUM 0x200
 
 struct header {
-	__u64 words[10];
+	__u64 words[MOST_TEMPLATE_WORDS];
 	__u64 info;
 	__u64 inner_sum; /* where the UDP checksum is wanted */
 	__u32 vni;       /* the remote's own, or the segment's */
 };
 
 // Copies the VTEP's header. Not 0: it has none, or another one than the settings make, or it changes just now.
-static __always_inline int read_header(__u32 index, __u32 vni, struct header *header)
+static __always_inline int read_header(__u32 index, struct outer outer, __u32 vni, struct header *header)
 {
 	const struct vxgw_vtep *vtep = bpf_map_lookup_elem(&vteps, &index);
 	if (!vtep)
@@ -24,10 +25,11 @@ static __always_inline int read_header(__u32 index, __u32 vni, struct header *he
 	__u64 version = READ(vtep->words[3]);
 	__u64 info = READ(vtep->words[4]);
 	// Length, IPv6.
-	if (version & 1 || (info & 0x1ff) != (OUTER_LENGTH | (fast.is_ipv6 ? 0x100 : 0)))
+	if (version & 1 || (info & 0x1ff) != (outer.length | (outer.is_ipv6 ? 0x100 : 0)))
 		return 1;
-	for (int word = 0; word < TEMPLATE_WORDS; word++)
-		header->words[word] = READ(vtep->words[5 + word]);
+	for (int word = 0; word < MOST_TEMPLATE_WORDS; word++)
+		if (8 * word < outer.length)
+			header->words[word] = READ(vtep->words[5 + word]);
 	if (READ(vtep->words[3]) != version)
 		return 1;
 	header->info = info;
@@ -35,15 +37,17 @@ static __always_inline int read_header(__u32 index, __u32 vni, struct header *he
 	return 0;
 }
 
-static __always_inline void write_header(void *data, const struct header *header, const struct inner *inner, __u16 total, __u16 id)
+static __always_inline void write_header(void *data, struct outer outer, const struct header *header, const struct inner *inner,
+					 __u16 total, __u16 id)
 {
-	for (int word = 0; word < TEMPLATE_WORDS; word++) {
-		int offset = word == TEMPLATE_WORDS - 1 ? OUTER_LENGTH - 8 : 8 * word;
-		*(__u64 *)(data + offset) = header->words[word];
-	}
-	void *ip = data + OUTER_NETWORK, *udp = data + OUTER_UDP;
+	for (int word = 0; word < MOST_TEMPLATE_WORDS; word++)
+		if (8 * word + 8 <= outer.length)
+			*(__u64 *)(data + 8 * word) = header->words[word];
+		else if (8 * word < outer.length)
+			*(__u64 *)(data + outer.length - 8) = header->words[word];
+	void *ip = data + outer.network, *udp = data + outer.udp;
 	__u8 ds = (inner->ds & fast.inherited_ds) | fast.ds;
-	if (fast.is_ipv6) {
+	if (outer.is_ipv6) {
 		// Version, traffic class and flow label (RFC 8200 section 3).
 		STORE32(ip, (LOAD32(ip) & 0xfffff) | (__u32)ds << 20 | 6u << 28);
 		STORE16(ip + 4, total - 40);
@@ -56,7 +60,7 @@ static __always_inline void write_header(void *data, const struct header *header
 		STORE16(ip + 6, fragment);
 		STORE16(ip + 10, (__u16)~fold(sum));
 	}
-	__u16 port = fast.first_port + (inner->flow_hash * fast.port_count >> 32), length = total - (OUTER_UDP - OUTER_NETWORK);
+	__u16 port = fast.first_port + (inner->flow_hash * fast.port_count >> 32), length = total - (outer.udp - outer.network);
 	STORE16(udp, port);
 	STORE16(udp + 4, length);
 	STORE32(udp + UDP_LENGTH + 4, header->vni << 8);
@@ -68,11 +72,11 @@ static __always_inline void write_header(void *data, const struct header *header
 	}
 }
 
-static __always_inline int encapsulate(struct xdp_md *ctx)
+static __always_inline int encapsulate(struct xdp_md *ctx, struct outer outer)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u64 length = end - data;
-	__u32 now = tick();
+	__u64 now = time_if_alive();
 	if (!now || !fast.encapsulates || !takes(0, length) || data + ETH_HLEN + VLAN_LENGTH > end)
 		return TO_WORKER;
 	__u64 destination = load_mac(data), source = load_mac(data + ETH_ALEN);
@@ -99,9 +103,9 @@ static __always_inline int encapsulate(struct xdp_md *ctx)
 
 	struct header header;
 	struct inner inner;
-	if (read_header(INDEX(FDB_DESTINATION(to)), local->vni, &header))
+	if (read_header(INDEX(FDB_DESTINATION(to)), outer, local->vni, &header))
 		return TO_WORKER;
-	__u64 inner_length = length - tag_length, sent = inner_length + OUTER_LENGTH, total = sent - OUTER_NETWORK;
+	__u64 inner_length = length - tag_length, sent = inner_length + outer.length, total = sent - outer.network;
 	__u32 device = fast.device, index = VXGW_DEVICES + device;
 	struct vxgw_forwarded *count = bpf_map_lookup_elem(&forwarded, &index);
 	if (!count || total > (header.info >> 16 & 0xffff) || !takes(0, sent) ||
@@ -111,18 +115,18 @@ static __always_inline int encapsulate(struct xdp_md *ctx)
 		return TO_WORKER;
 
 	refresh(place, from, now);
-	if (bpf_xdp_adjust_head(ctx, (int)tag_length - OUTER_LENGTH))
+	if (bpf_xdp_adjust_head(ctx, (int)tag_length - outer.length))
 		return TO_WORKER;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	if (data + OUTER_LENGTH + ETH_HLEN > end)
+	if (data + outer.length + ETH_HLEN > end)
 		return XDP_ABORTED;
-	write_header(data, &header, &inner, total, count->frames + fast.identification * (bpf_get_smp_processor_id() + 1));
+	write_header(data, outer, &header, &inner, total, count->frames + fast.identification * (bpf_get_smp_processor_id() + 1));
 	if (tag_length) {
-		STORE16(data + OUTER_LENGTH, destination >> 32);
-		STORE32(data + OUTER_LENGTH + 2, destination);
-		STORE16(data + OUTER_LENGTH + ETH_ALEN, source >> 32);
-		STORE32(data + OUTER_LENGTH + ETH_ALEN + 2, source);
+		STORE16(data + outer.length, destination >> 32);
+		STORE32(data + outer.length + 2, destination);
+		STORE16(data + outer.length + ETH_ALEN, source >> 32);
+		STORE32(data + outer.length + ETH_ALEN + 2, source);
 	}
 	return forward(count, 0, length, sent);
 }

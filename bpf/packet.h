@@ -49,10 +49,9 @@ static __always_inline int is_tag(__u16 type)
 // The sum of 16-bit words, folded (RFC 1071). Works on words in network order, too: the result is in theirs.
 static __always_inline __u16 fold(__u64 sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
+	// A number and itself with its halves exchanged have the halves' sum in the upper one, carry included (Checksum.fold).
+	__u32 half = (sum + (sum << 32 | sum >> 32)) >> 32;
+	return (half + (half << 16 | half >> 16)) >> 16;
 }
 
 // The sum of `count` words of 32 bits as they stand.
@@ -62,6 +61,23 @@ static __always_inline __u64 sum32(const void *address, int count)
 	for (int word = 0; word < count; word++)
 		sum += ((const __u32 *)address)[word];
 	return sum;
+}
+
+/* The underlay's packets. */
+
+// Where what is in one. Settings are constants to the verifier, which takes out the code for others, but to the compiler each mention
+// of one is a load: so they are mentioned once, and loops have bounds of their own that can be unrolled.
+struct outer {
+	int is_ipv6;
+	int network; // offset of the IP header
+	int udp;
+	int length;  // of all outer headers
+};
+
+static __always_inline struct outer outer(void)
+{
+	int is_ipv6 = fast.is_ipv6, network = ETH_HLEN + (settings.vlan ? VLAN_LENGTH : 0), udp = network + (is_ipv6 ? 40 : 20);
+	return (struct outer){is_ipv6, network, udp, udp + UDP_LENGTH + VXLAN_LENGTH};
 }
 
 /* The inner frame. */

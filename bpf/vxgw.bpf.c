@@ -202,7 +202,7 @@ static __always_inline enum vxgw_verdict classify(const void *data, const void *
 	if ((const void *)(ethernet + 1) > end)
 		return VXGW_PASSED_TRUNCATED;
 	const void *next = ethernet + 1;
-	__be16 type = ethernet->h_proto;
+	__be16 type = *(const __be16 *)(data + 2 * ETH_ALEN); // not of the struct: see packet.h, LOAD16
 	// The outermost tag tells. VLAN 0 is none: such a tag only has a priority (IEEE 802.1Q-2018, 6.9.1).
 	__u16 vid = 0;
 	if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)) {
@@ -234,7 +234,7 @@ static __always_inline int steer(struct xdp_md *ctx)
 		// A socket without XDP_USE_SG drops a frame of several buffers, and nobody sees it: the kernel gets it instead.
 		if (!is_whole && !settings.super_frames) {
 			verdict = VXGW_PASSED_MULTI_BUFFER;
-		} else if (is_whole && fast.is_on && (action = is_lan ? encapsulate(ctx) : decapsulate(ctx)) != TO_WORKER) {
+		} else if (is_whole && fast.is_on && (action = is_lan ? encapsulate(ctx, outer()) : decapsulate(ctx, outer())) != TO_WORKER) {
 			verdict = VXGW_FORWARDED;
 		} else {
 			action = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
