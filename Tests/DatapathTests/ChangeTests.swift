@@ -206,7 +206,7 @@ import Wire
       if thread == 0 { return worker.run() }
       for number in 0..<100 as Range<Int> {
         var opened = Slots<WorkerChange.OpenedPort>(capacity: 1)
-        if number % 2 == 1 { opened.append(.init(index: 2, port: .memory(MemoryPort()))) }
+        if number % 2 == 1 { opened.append(.init(index: 2, port: .memory(Box(MemoryPort())))) }
         let network = number % 2 == 1 ? Network() : Self.withoutPort2
         let topology = network.topology { forwarding.vteps.add($0)?.index ?? 0 }
         control.ask(for: WorkerChange(topology: topology, opened: opened, closed: number % 2 == 0 ? [2] : []))

@@ -15,7 +15,7 @@ struct Rig: ~Copyable {
   init(_ network: Network, batch: Int = 8, isShared: Bool = false) throws {
     let forwarding = try Forwarding(maximumEntries: 1024, isShared: isShared)
     var ports = Slots<Port>(capacity: Topology.portLimit)
-    for _ in 0..<network.portCount { ports.append(.memory(MemoryPort())) }
+    for _ in 0..<network.portCount { ports.append(.memory(Box(MemoryPort()))) }
     let control = try WorkerControl(discovered: try Doorbell())
     let umem = try UMEM(chunkSize: 2048, chunkCount: network.chunks)
     let worker = try Worker(
@@ -65,7 +65,7 @@ struct Rig: ~Copyable {
     self.network = network
     var ports = Slots<WorkerChange.OpenedPort>(capacity: opened.count)
     // The worker takes the last one first.
-    for index in opened.sorted(by: >) { ports.append(.init(index: index, port: .memory(MemoryPort()))) }
+    for index in opened.sorted(by: >) { ports.append(.init(index: index, port: .memory(Box(MemoryPort())))) }
     let topology = network.topology { [forwarding] in Self.index($0, forwarding) }
     control.ask(for: WorkerChange(topology: topology, opened: ports, closed: closed))
     if let change = control.pendingChange() { worker.make(change) }
@@ -181,7 +181,7 @@ extension Port {
   /// Traps for a port that is not in memory.
   mutating func withMemory<Result>(_ body: (inout MemoryPort) -> Result) -> Result {
     guard case .memory(var memory) = consume self else { preconditionFailure("not a memory port") }
-    let result = body(&memory)
+    let result = body(&memory.value)
     self = .memory(memory)
     return result
   }

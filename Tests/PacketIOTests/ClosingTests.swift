@@ -60,13 +60,13 @@ import Wire
       let memory = try XSKMemory(harness.umem, settings: XSKSettings(ring: Self.ring, zeroCopy: false))
       let first = try Self.program("here", mode)
       let second = try Self.program("lan", mode)
-      var underlay = Port.xsk(try XSKPort(memory, interface: "here", role: .lan(mac: .here), queues: [0], isFirst: true, reserve: 8))
+      var underlay = Port.xsk(Box(try XSKPort(memory, interface: "here", role: .lan(mac: .here), queues: [0], isFirst: true, reserve: 8)))
       try first.setSocket(underlay.descriptors[0], queue: 0)
       let frame = packet(EthernetHeader(to: .there), IPv4Header(), UDPHeader(to: 9), Payload(count: 200))
       let floods = [try Flood(frame, through: "there"), try Flood(frame, through: "host")]
       defer { for flood in floods { flood.stop() } }
       for _ in 0..<20 {
-        var port = Port.xsk(try Self.openElsewhere(memory, "lan") { harness.forward(&underlay) })
+        var port = Port.xsk(Box(try Self.openElsewhere(memory, "lan") { harness.forward(&underlay) }))
         try second.setSocket(port.descriptors[0], queue: 0)
         let earlier = underlay.count(.rxFrames)
         while min(underlay.count(.rxFrames) - earlier, port.count(.rxFrames), port.count(.txFrames)) < 200 {
@@ -118,8 +118,8 @@ import Wire
       harness.knowsChecksums = false
       let memory = try XSKMemory(harness.umem, settings: XSKSettings(ring: Self.ring, zeroCopy: false))
       let program = try Self.program("lan", .native)
-      var first = Port.xsk(try XSKPort(memory, interface: "here", role: .lan(mac: .here), queues: [0], isFirst: true, reserve: 8))
-      var second = Port.xsk(try XSKPort(memory, interface: "lan", role: .lan(mac: .here), queues: [0], isFirst: false, reserve: 8))
+      var first = Port.xsk(Box(try XSKPort(memory, interface: "here", role: .lan(mac: .here), queues: [0], isFirst: true, reserve: 8)))
+      var second = Port.xsk(Box(try XSKPort(memory, interface: "lan", role: .lan(mac: .here), queues: [0], isFirst: false, reserve: 8)))
       try program.setSocket(second.descriptors[0], queue: 0)
       for _ in 0..<2 { harness.forward(&first, &second) }
       #expect(first.heldChunks == Self.ring)

@@ -105,9 +105,10 @@ func rawPort(
   group: UInt16? = nil
 ) throws -> Port {
   .raw(
-    try RawPort(
-      interfaceIndex: interfaceIndex(name), interfaceName: name, role: role, batch: batch, ring: ring, slotSize: slotSize,
-      fanoutGroup: group))
+    Box(
+      try RawPort(
+        interfaceIndex: interfaceIndex(name), interfaceName: name, role: role, batch: batch, ring: ring, slotSize: slotSize,
+        fanoutGroup: group)))
 }
 
 extension NetworkNamespace {

@@ -23,8 +23,8 @@ import Wire
     let namespace = try NetworkNamespace()
     try namespace.run {
       let device = try TAPPort(creating: "tap0")
-      var second = Port.tap(try device.addQueue())
-      var first = Port.tap(device)
+      var second = Port.tap(Box(try device.addQueue()))
+      var first = Port.tap(Box(device))
       try bringUp(namespace, "tap0")
       for flow in 0..<Self.flows {
         let socket = try KernelSocket(isTCP: false, isIPv6: !remote.isIPv4)
@@ -50,7 +50,7 @@ import Wire
   @Test func sendsToTheKernel() throws {
     let namespace = try NetworkNamespace()
     try namespace.run {
-      var port = Port.tap(try TAPPort(creating: "tap0"))
+      var port = Port.tap(Box(try TAPPort(creating: "tap0")))
       var harness = try PortHarness()
       let frames = (0..<3).map { payload in
         packet(EthernetHeader(to: .here), IPv4Header(), UDPHeader(to: 7), Payload(count: payload))
@@ -78,7 +78,7 @@ import Wire
   @Test func dropsWhatIsTooLong() throws {
     let namespace = try NetworkNamespace()
     try namespace.run {
-      var port = Port.tap(try TAPPort(creating: "tap0"))
+      var port = Port.tap(Box(try TAPPort(creating: "tap0")))
       try namespace.ip("link", "set", "tap0", "mtu", "9000")
       try bringUp(namespace, "tap0")
       let socket = try KernelSocket(isTCP: false, isIPv6: false)

@@ -122,7 +122,7 @@ import Wire
     let memory = try XSKMemory(harness.umem, settings: XSKSettings(ring: ring, zeroCopy: false, superFrameMTU: mtu))
     let sockets = try XSKPort(memory, interface: "here", role: role, queues: [0], isFirst: true, reserve: 1)
     try program.setSocket(sockets.descriptors[0], queue: 0)
-    var port = Port.xsk(sockets)
+    var port = Port.xsk(Box(sockets))
     port.replenish(umem: &harness.umem)
     return port
   }

@@ -33,8 +33,8 @@ struct Gateway: Workload, ~Copyable {
     let lan = ReplayPort(isInwards ? [] : frames, replayedBefore: end)
     let sink = isInwards ? lan.counters : underlay.counters
     var ports = Slots<Port>(capacity: 2)
-    ports.append(.replay(underlay))
-    ports.append(.replay(lan))
+    ports.append(.replay(Box(underlay)))
+    ports.append(.replay(Box(lan)))
     let control = try WorkerControl(discovered: Doorbell())
     var settings = TunnelSettings(local: Frames.local)
     settings.hashKey = Self.seed

@@ -51,7 +51,7 @@ extension Assembly {
   /// Makes a new TAP device and gives every worker a queue of it, at the index that the overlay has for it.
   func openTAP(_ name: String, at device: Int, _ overlay: Overlay) throws {
     var queues = try factory.makeTAP(name)
-    hand(overlay, at: device) { _ in .tap(queues.removeLast()) }
+    hand(overlay, at: device) { _ in .tap(Box(queues.removeLast())) }
   }
 
   /// Opens a NIC in the best mode that works and gives every worker its share of the queues.

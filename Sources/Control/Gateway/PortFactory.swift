@@ -56,7 +56,7 @@ struct PortFactory {
     for case let device? in overlay.devices {
       switch device.kind {
       case .tap:
-        ports.append(.tap(taps[tap].removeLast()))
+        ports.append(.tap(Box(taps[tap].removeLast())))
         tap += 1
       case .nic(let nic):
         ports.append(try makePort(nic, number, isFirst: isFirst, &nics[nic]!))
@@ -75,7 +75,7 @@ struct PortFactory {
   ///
   /// - Parameter isFirst: whether it is the first AF_XDP port of the worker.
   func makePort(_ index: Int, _ number: Int, isFirst: Bool, _ nic: inout AttachedNIC) throws -> Port {
-    guard nic.mode.isXDP else { return .raw(try makeRaw(index, number, &nic)) }
+    guard nic.mode.isXDP else { return .raw(Box(try makeRaw(index, number, &nic))) }
     let name = nic.nic.name
     let queues = Array(stride(from: number, to: nic.nic.queues, by: plan.workers))
     do {
@@ -85,7 +85,7 @@ struct PortFactory {
         try nic.program?.setSocket(descriptor, queue: queue)
         nic.sockets.append((queue, descriptor))
       }
-      return .xsk(port)
+      return .xsk(Box(port))
     } catch {
       let isBusy = error.errno == .resourceBusy
       throw NICFailure(
