@@ -28,7 +28,7 @@ TABLE = [
 FLOOR = _each("memory", ["", "frames=64"])
 # What instructions and allocations are checked of (`check`).
 GATE = [
-    *_each("decapsulate", ["", *_MACS[1:]]), *_each("encapsulate", ["", *_MACS[1:]]), "flood vteps=16",
+    *_each("decapsulate", ["", *_MACS[1:], "batch=1"]), *_each("encapsulate", ["", *_MACS[1:], "batch=1"]), "flood vteps=16",
     *_each("look-up", ["macs=65536"]), *_each("learn", ["macs=65536"]), *_each("refresh", ["macs=65536"]), *_each("move", ["macs=65536"]),
 ]  # fmt: skip
 # With two threads or of memory: one number each, in Swift only.

@@ -59,11 +59,9 @@ HOT uint64_t mac(const uint8_t *at) { return (uint64_t)big32(at) << 16 | big16(a
 HOT void put16(uint8_t *at, uint16_t value) { value = __builtin_bswap16(value); memcpy(at, &value, 2); }
 HOT void put32(uint8_t *at, uint32_t value) { value = __builtin_bswap32(value); memcpy(at, &value, 4); }
 HOT bool is_tag(uint16_t type) { return type == 0x8100 || type == 0x88a8; }
+HOT uint16_t fold_word(uint32_t sum) { return (uint16_t)((sum + (sum << 16 | sum >> 16)) >> 16); }
 HOT uint16_t fold(uint64_t sum) {
-  sum = (sum >> 32) + (sum & 0xffffffff);
-  sum = (sum >> 16) + (sum & 0xffff);
-  sum = (sum >> 16) + (sum & 0xffff);
-  return (uint16_t)((sum >> 16) + (sum & 0xffff));
+  return fold_word((uint32_t)((sum + (sum << 32 | sum >> 32)) >> 32));
 }
 HOT uint64_t fdb_key(int segment, uint64_t address) { return (uint64_t)segment << 48 | address; }
 HOT bool is_group(uint64_t address) { return address & 0x010000000000; }

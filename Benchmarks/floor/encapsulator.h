@@ -42,13 +42,11 @@ HOT void put_outer_header(struct gateway *g, struct frame frame, struct inner in
   uint16_t identification = ++g->identification, fragment = g->df_inherit ? (inner.dont_fragment ? 0x4000 : 0) : g->df;
   uint8_t ds = g->tos < 0 ? inner.ds : (uint8_t)((g->tos & ~3) | (inner.ds & 3));
   uint32_t sum = (uint32_t)(info.word >> 32 & 0xffff) + ds + (uint32_t)total + identification + fragment;
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
   ip[1] = ds;
   put16(ip + 2, (uint16_t)total);
   put16(ip + 4, identification);
   put16(ip + 6, fragment);
-  put16(ip + 10, (uint16_t)~sum);
+  put16(ip + 10, (uint16_t)~fold_word(sum));
   put16(udp, (uint16_t)(g->source_low + ((uint64_t)inner.hash * (g->source_high - g->source_low + 1ull) >> 32)));
   put16(udp + 4, (uint16_t)(total - 20));
   put32(udp + 12, vni << 8);

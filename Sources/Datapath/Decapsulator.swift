@@ -225,12 +225,10 @@ public struct Decapsulator: ~Copyable, Sendable {
 
   /// The sum of the IPv4 header's ten 16-bit words, folded: 0xffff when the checksum is right (RFC 1071).
   @inline(__always)
-  private static func headerSum(_ bytes: RawSpan, _ offset: Int) -> UInt64 {
+  private static func headerSum(_ bytes: RawSpan, _ offset: Int) -> UInt16 {
     var sum = UInt64(bytes.big32(at: offset)) &+ UInt64(bytes.big32(at: offset &+ 4)) &+ UInt64(bytes.big32(at: offset &+ 8))
     sum &+= UInt64(bytes.big32(at: offset &+ 12)) &+ UInt64(bytes.big32(at: offset &+ 16))
-    sum = (sum & 0xffff_ffff) &+ sum >> 32
-    sum = (sum & 0xffff) &+ (sum >> 16)
-    return (sum & 0xffff) &+ sum >> 16
+    return Checksum.fold(sum)
   }
 
   /// Judges the outer source address and finds its VTEP.

@@ -48,7 +48,8 @@ public struct Egress: ~Copyable, Sendable {
 
   @inline(__always)
   mutating func send(_ frame: Frame, to port: Int) {
-    if outgoing[port].isFull { flush(port) }
+    if outgoing[port].appendIfRoom(frame) { return }
+    flush(port)
     outgoing[port].append(frame)
   }
 

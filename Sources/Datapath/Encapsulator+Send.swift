@@ -56,16 +56,14 @@ extension Encapsulator {
     identification &+= 1
     let ds = inner.dsField & inheritedDS | ds
     let fragment = df | (inner.dontFragment ? inheritedDF : 0)
-    var sum = info.partialSum &+ UInt32(ds) &+ UInt32(truncatingIfNeeded: length) &+ UInt32(identification) &+ UInt32(fragment)
-    sum = (sum & 0xffff) &+ sum >> 16
-    sum = (sum & 0xffff) &+ sum >> 16
+    let sum = info.partialSum &+ UInt32(ds) &+ UInt32(truncatingIfNeeded: length) &+ UInt32(identification) &+ UInt32(fragment)
     let network = info.length &- OuterHeader.FromEnd.ipv4
     var header = bytes._mutatingExtracting(network..<network &+ 20)
     header.store(ds, at: 1)
     header.store(big16: UInt16(truncatingIfNeeded: length), at: 2)
     header.store(big16: identification, at: 4)
     header.store(big16: fragment, at: 6)
-    header.store(big16: ~UInt16(truncatingIfNeeded: sum), at: 10)
+    header.store(big16: ~Checksum.fold(word: sum), at: 10)
   }
 
   /// RFC 768, RFC 7348 section 5. `length` in bytes, with the UDP header.

@@ -113,7 +113,11 @@ public struct Encapsulator: ~Copyable, Sendable {
     guard !source.isMulticast && !source.isZero else { return .macInvalidSource }
     guard !destination.isLinkLocalGroup else { return .linkLocalGroup }
     if isTagged {
-      if let reason = Self.readTag(&frame, port, topology, &umem) { return reason }
+      // A copy: whose address a call has must be in memory, also where there is no tag.
+      var tagged = frame
+      let reason = Self.readTag(&tagged, port, topology, &umem)
+      frame = tagged
+      if let reason { return reason }
     } else if frame.local < 0 {
       return .vlanNotFound
     }
@@ -153,30 +157,31 @@ public struct Encapsulator: ~Copyable, Sendable {
   private mutating func learn(_ tick: UInt32, _ fdb: borrowing FDB, _ topology: borrowing Topology, _ egress: inout Egress) {
     var kept = 0
     for index in 0..<count {
-      let frame = frames[index]
-      switch fdb.learn(frame.source, from: frame.sourceHome, at: .port(Int(frame.local)), tick: tick) {
+      let (source, home, local) = (frames[index].source, frames[index].sourceHome, frames[index].local)
+      switch fdb.learn(source, from: home, at: .port(Int(local)), tick: tick) {
       case .known: break
       case .added:
         egress.count(.learned)
-        if topology.reportsLearning { report(.learned, frame, egress) }
+        if topology.reportsLearning { report(.learned, index, egress) }
       case .moved:
         egress.count(.moved)
-        if topology.reportsLearning { report(.moved, frame, egress) }
+        if topology.reportsLearning { report(.moved, index, egress) }
       case .full: egress.count(.tableFull)
       case .conflict:
-        egress.drop(frame.frame, .entryExists)
+        egress.drop(frames[index].frame, .entryExists)
         continue
       case .ours:
-        egress.drop(frame.frame, .localMAC)
+        egress.drop(frames[index].frame, .localMAC)
         continue
       }
-      if kept != index { frames[kept] = frame }
+      if kept != index { frames[kept] = frames[index] }
       kept &+= 1
     }
     count = kept
   }
 
-  private func report(_ kind: Event.Kind, _ frame: Classified, _ egress: borrowing Egress) {
+  private func report(_ kind: Event.Kind, _ index: Int, _ egress: borrowing Egress) {
+    let frame = frames[index]
     egress.events.post(Event(kind, segment: Int(frame.segment), mac: MACAddress(frame.source), at: .port(Int(frame.local))))
   }
 

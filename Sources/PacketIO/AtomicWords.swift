@@ -7,6 +7,8 @@ import Synchronization
 public struct AtomicWords: ~Copyable {
   @usableFromInline let base: UnsafeMutablePointer<Atomic<UInt64>>
   public let count: Int
+  /// How many places there are for the first of eight words.
+  @usableFromInline let lines: Int
   /// The BPF map that these words are as well; -1: none.
   let descriptor: Int32
 
@@ -40,6 +42,7 @@ public struct AtomicWords: ~Copyable {
     // An atomic word is its bits, and zeroed pages hold zeros.
     unsafe base = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
     self.count = count
+    lines = max(0, count - 7)
     self.descriptor = descriptor
   }
 
@@ -59,7 +62,7 @@ public struct AtomicWords: ~Copyable {
   /// The eight words from `index` on, checked once. Traps when one of them lies outside.
   @inlinable @inline(__always) @_lifetime(borrow self)
   public func line(at index: Int) -> Line {
-    precondition(isInside(index, count) && index &+ 8 <= count)
+    precondition(isInside(index, lines))
     return unsafe _overrideLifetime(Line(_base: UnsafePointer(base + index)), borrowing: self)
   }
 
@@ -68,7 +71,7 @@ public struct AtomicWords: ~Copyable {
   @inlinable @inline(__always)
   public func copy(from index: Int, to target: inout MutableRawSpan, length: Int) {
     precondition(length >= 8 && length <= target.byteCount)
-    precondition(isInside(index, count) && index &+ length / 8 < count)
+    precondition(index >= 0 && index &+ length / 8 < count)
     let last = length &- 8
     var word = unsafe base + index
     var offset = 0
@@ -81,12 +84,9 @@ public struct AtomicWords: ~Copyable {
     unsafe target.storeBytes(of: word.pointee.load(ordering: .relaxed), toUncheckedByteOffset: last, as: UInt64.self)
   }
 
-  /// Starts loading the cache line of a word.
+  /// Starts loading the cache line of a word. Nothing is checked: this neither reads nor faults.
   @inlinable @inline(__always)
-  public func prefetch(_ index: Int) {
-    precondition(isInside(index, count))
-    unsafe vxgw_prefetch(base + index)
-  }
+  public func prefetch(_ index: Int) { unsafe vxgw_prefetch(base + index) }
 }
 
 extension AtomicWords {

@@ -93,6 +93,14 @@ public struct Batch: ~Copyable, Sendable {
     _setCount(count &+ 1)
   }
 
+  /// False: the batch is full, and takes nothing.
+  @inlinable @inline(__always)
+  public mutating func appendIfRoom(_ frame: Frame) -> Bool {
+    if isFull { return false }
+    append(frame)
+    return true
+  }
+
   @inlinable @inline(__always)
   public mutating func removeAll() { _setCount(0) }
 

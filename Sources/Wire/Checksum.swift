@@ -21,14 +21,17 @@ public enum Checksum {
   }
 
   /// The 16-bit sum; the checksum is its complement. Zero only when everything summed was zero.
+  ///
+  /// A number added to itself with its halves exchanged has the sum of both in its upper half, carry included (kernel:
+  /// csum_fold in include/asm-generic/checksum.h).
   @inlinable @inline(__always)
   public static func fold(_ sum: UInt64) -> UInt16 {
-    var sum = (sum >> 32) &+ (sum & 0xffff_ffff)
-    sum = (sum >> 16) &+ (sum & 0xffff)
-    sum = (sum >> 16) &+ (sum & 0xffff)
-    sum = (sum >> 16) &+ (sum & 0xffff)
-    return UInt16(truncatingIfNeeded: sum)
+    fold(word: UInt32(truncatingIfNeeded: (sum &+ (sum &<< 32 | sum &>> 32)) &>> 32))
   }
+
+  /// The same for a sum of 32 bits.
+  @inlinable @inline(__always)
+  public static func fold(word sum: UInt32) -> UInt16 { UInt16(truncatingIfNeeded: (sum &+ (sum &<< 16 | sum &>> 16)) &>> 16) }
 
   /// The field that has a running sum of everything it covers in TCP (RFC 9293 section 3.1).
   @inlinable @inline(__always)
@@ -51,8 +54,8 @@ public enum Checksum {
   /// the transport header with its data.
   @inlinable @inline(__always)
   public static func pseudoHeader(ipv4 bytes: RawSpan, at ip: Int, protocol: UInt8, length: Int) -> UInt64 {
-    UInt64(bytes.big32(at: ip &+ 12)) &+ UInt64(bytes.big32(at: ip &+ 16)) &+ UInt64(`protocol`)
-      &+ UInt64(truncatingIfNeeded: length)
+    let addresses = bytes.big64(at: ip &+ 12)
+    return (addresses >> 32) &+ (addresses & 0xffff_ffff) &+ UInt64(`protocol`) &+ UInt64(truncatingIfNeeded: length)
   }
 
   /// The running sum of the pseudo-header (RFC 8200 section 8.1) for the IPv6 header at `ip`; `length` in bytes is that of

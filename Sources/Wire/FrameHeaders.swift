@@ -60,8 +60,8 @@ public struct FrameHeaders: BitwiseCopyable {
       etherType = EtherType.ipv4
       dsField = frame.byte(at: transport.ip &+ 1)
       dontFragment = frame.byte(at: transport.ip &+ 6) & 0x40 != 0
-      source = UInt64(frame.big32(at: transport.ip &+ 12))
-      destination = UInt64(frame.big32(at: transport.ip &+ 16))
+      let addresses = frame.big64(at: transport.ip &+ 12)
+      (source, destination) = (addresses >> 32, addresses & 0xffff_ffff)
     }
     source ^= UInt64(ports >> 16) << 32
     destination ^= UInt64(ports & 0xffff) << 32

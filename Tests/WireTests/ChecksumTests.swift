@@ -19,6 +19,18 @@ import Wire
     #expect(Checksum.fold(0) == 0)
   }
 
+  /// 2¹⁶ is 1 more than a multiple of 2¹⁶ − 1, so folding is the remainder; but a sum that is not zero never becomes zero.
+  @Test func foldsToTheRemainder() {
+    var random = Seeded(3)
+    let edges: [UInt64] = [0, 1, 0xfffe, 0xffff, 0x1_0000, 0x1_fffe, 0xffff_ffff, 0x1_0000_0000, 0xffff_0000_ffff, .max - 1, .max]
+    for sum in edges + (0..<2000).map({ UInt64.random(in: 0...UInt64.max >> ($0 % 64), using: &random) }) {
+      let expected = { (sum: UInt64) in UInt16(sum == 0 ? 0 : sum % 0xffff == 0 ? 0xffff : sum % 0xffff) }
+      #expect(Checksum.fold(sum) == expected(sum), "\(sum)")
+      let word = UInt32(truncatingIfNeeded: sum)
+      #expect(Checksum.fold(word: word) == expected(UInt64(word)), "\(word)")
+    }
+  }
+
   /// RFC 1071 section 3 and RFC 1624 section 4.
   @Test func agreesWithTheExamplesOfTheRFCs() {
     let bytes: [UInt8] = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]
