@@ -70,6 +70,11 @@ struct NextHops {
     return isNews
   }
 
+  /// When the first of the pending may be asked for that may not be yet, in milliseconds of the monotonic clock.
+  func postponed(after now: Tick) -> UInt64? {
+    pending.lazy.compactMap { hops[$0]?.earliest.milliseconds }.filter { $0 > now.milliseconds }.min()
+  }
+
   /// It is not to be asked for before `earliest`.
   mutating func postpone(_ address: IPAddress, until earliest: Tick) { hops[address]?.earliest = earliest }
 

@@ -13,7 +13,9 @@ extension Resolver {
     for hop in hops.takeFresh() { _ = look(at: hop, netlink, now) }
     guard !hops.pending.isEmpty, now.milliseconds >= nextRetry.milliseconds else { return }
     for hop in hops.pending where mayAsk(for: hop, now) { _ = look(at: hop, netlink, now) }
-    nextRetry = Tick(milliseconds: now.milliseconds + 1000)
+    // Those that were lost just now wait for less than the others; but there may be thousands, each with a time of its own.
+    let soonest = max(now.milliseconds + 100, hops.postponed(after: now) ?? .max)
+    nextRetry = Tick(milliseconds: min(now.milliseconds + 1000, soonest))
   }
 
   /// Takes over what the kernel knows of a next hop, and makes it find out what it doesn't. True when the kernel has given it up.

@@ -1,4 +1,5 @@
 import Datapath
+import Foundation
 import PacketIO
 import TestSupport
 import Testing
@@ -134,6 +135,22 @@ struct ResolverTests {
       case .unreachable(let reason): try rig.expect(vtep, unreachable: reason)
       case .mtu(let mtu): try rig.expect(vtep) { $0?.header.map { Int($0.mtu) } == mtu }
       }
+    }
+  }
+
+  @Test("a neighbour that was lost is asked for after 100 ms, whenever the last look at all was", arguments: Family.allCases)
+  func lostNeighbour(_ family: Family) throws {
+    let fabric = try Fabric()
+    let address = family == .ipv4 ? "192.0.2.2" : "2001:db8:1::2"
+    var rig = try ResolverRig(in: fabric.local, family)
+    let vtep = try rig.add(IPAddress(address)!)
+    for pause in [0, 0.95, 1.05] {
+      try rig.expect(vtep, through: Fabric.mac(2))
+      Thread.sleep(forTimeInterval: pause)
+      try fabric.ip("\(family.option) neighbour del \(address) dev here")
+      try rig.step()
+      #expect(rig.resolver.ways[vtep]?.state == .incomplete)
+      try rig.expect(vtep, through: Fabric.mac(2), within: 0.7)
     }
   }
 
