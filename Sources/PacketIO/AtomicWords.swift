@@ -71,7 +71,7 @@ public struct AtomicWords: ~Copyable {
   @inlinable @inline(__always)
   public func copy(from index: Int, to target: inout MutableRawSpan, length: Int) {
     precondition(length >= 8 && length <= target.byteCount)
-    precondition(index >= 0 && index &+ length / 8 < count)
+    precondition(index >= 0 && index < count &- length / 8)
     let last = length &- 8
     var word = unsafe base + index
     var offset = 0
